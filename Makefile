@@ -1,0 +1,97 @@
+# Everything starts here; `make help` lists it. Each target sets up what it needs, inside this folder.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+ASYNCAPI := docs/asyncapi-parser
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help run test check demo generate migration format lock clean asyncapi
+.DEFAULT_GOAL := help
+
+help:      ## List these targets
+	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 17
+
+run: .venv/.ready      ## Run every service in one process, with an embedded PostgreSQL
+	@$(PY) standalone.py
+
+test: .venv/.ready      ## Run the tests; ARGS="..." goes to pytest
+	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: .venv/.ready      ## Formatting, lints, types, borders between packages, generated documents
+	@$(call step,Formatting,$(PY) -m ruff format --check .)
+	@$(call step,Lints,$(PY) -m ruff check .)
+	@$(call step,Types,$(PY) -m mypy)
+	@$(call step,Borders between packages,.venv/bin/lint-imports --no-logo)
+	@$(call step,Generated documents,$(PY) -m tools.generate --check)
+	@$(MAKE) --no-print-directory asyncapi
+
+demo: .venv/.ready      ## Walk the main journey through the public API
+	@$(PY) -m demo
+
+generate: .venv/.ready      ## Write the documents that are generated from the code
+	@$(PY) -m tools.generate
+
+migration: .venv/.ready      ## Write a migration: SERVICE=orders MESSAGE="add pledges"
+	@$(PY) -m tools.migration "$(SERVICE)" "$(MESSAGE)"
+
+format: .venv/.ready      ## Format the code, and mend what the lints can mend
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+# The locks name no package index: whichever this machine is set up for serves them.
+LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: .venv/.ready      ## Resolve requirements*.in into the locks; ARGS=--upgrade takes newer versions
+	@$(LOCK) $(ARGS) requirements.in -o requirements.txt
+	@$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
+
+clean:      ## Remove what these targets made, except data/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis $(ASYNCAPI)/node_modules
+	find . -name __pycache__ -type d -not -path './data/*' -not -path '*/node_modules/*' -prune -exec rm -rf {} +
+
+asyncapi: .venv/.ready
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+	  $(call step,AsyncAPI,$(MAKE) -s $(ASYNCAPI)/node_modules/.package-lock.json \
+	    && node $(ASYNCAPI)/validate.mjs); \
+	else \
+	  echo 'AsyncAPI: not validated, Node >= 20 is not installed'; \
+	  [ "$$CI" != true ]; \
+	fi
+
+# One line for a step that passes; its whole output and exit code when it fails.
+define step
+printf '%-26s' '$(1)'; \
+output=$$($(2) 2>&1) && echo ok || { code=$$?; printf 'failed\n%s\n' "$$output"; exit $$code; }
+endef
+
+# ---- Set-up -------------------------------------------------------------------------------------------------------
+
+NO_PYTHON = Linli needs Python 3.11 or newer with its venv module: install it \
+	(on Debian and Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3
+
+# uv installs the lock in two seconds. Where it cannot be had or cannot reach the packages, pip does, in half a minute.
+# uv does not read pip's settings, so the index and certificate set up for pip are handed to it. The lock alone decides
+# versions: constraints set up for pip do not count.
+.venv/.ready: requirements-dev.txt
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo '$(strip $(NO_PYTHON))' >&2; exit 1; }
+	@echo 'Setting up .venv'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/# via/p' requirements-dev.txt >.venv/uv.txt
+	@sed '/^uv==/,/# via/d' requirements-dev.txt >.venv/packages.txt
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 PIP_CONSTRAINT=; \
+	setting() { $(PY) -m pip config list | sed -n "s/^[a-z:]*\\.$$1='\\(.*\\)'\$$/\\1/p" | head -n 1; }; \
+	index=$${UV_DEFAULT_INDEX:-$$(setting index-url)}; \
+	cert=$${SSL_CERT_FILE:-$$(setting cert)}; \
+	if $(PY) -m pip install -qq --require-hashes --no-deps -r .venv/uv.txt \
+	  && env $${index:+"UV_DEFAULT_INDEX=$$index"} $${cert:+"SSL_CERT_FILE=$$cert"} UV_LINK_MODE=copy \
+	    .venv/bin/uv pip sync --quiet --python $(PY) --require-hashes .venv/packages.txt; then :; else \
+	  echo 'Setting up .venv with pip, since uv did not serve'; \
+	  $(PY) -m pip install -qq --require-hashes -r .venv/packages.txt; \
+	fi
+	@touch $@
+
+$(ASYNCAPI)/node_modules/.package-lock.json: $(ASYNCAPI)/package-lock.json
+	@cd $(ASYNCAPI) && npm ci --loglevel=error
+	@touch $@
