@@ -1,0 +1,131 @@
+"""The envelope every fact travels in: CloudEvents 1.0 in JSON, with `partitionkey` and `sequence`.
+
+A fact is a class derived from `Event`; it declares its type and which of its fields names the thing it is about:
+
+    class ClaimAccepted(Event, type="linli.orders.claim_accepted.v1", key="claim_id"): ...
+
+`Envelope` is one such fact on its way. `sequence` is that thing's version: a copy of it applies only a higher one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+TYPE_PATTERN = re.compile(r"^linli\.(?P<producer>[a-z]+)\.(?P<fact>[a-z_]+)\.v(?P<version>[1-9][0-9]*)$")
+
+# CloudEvents defines `sequence` as a string that sorts as text; ten digits hold any version a thing will reach.
+SEQUENCE_DIGITS = 10
+
+
+class Event(BaseModel):
+    """A past fact. Unknown fields are ignored, so that a producer may add optional ones within a version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: ClassVar[str] = ""
+    key: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, type: str = "", key: str = "", **kwargs: Any) -> None:  # noqa: A002 - CloudEvents' word
+        super().__init_subclass__(**kwargs)
+        if not type:
+            return
+        if not TYPE_PATTERN.match(type):
+            raise TypeError(f"{cls.__name__}: {type!r} is not linli.<producer>.<fact>.v<version>")
+        if type in EVENT_TYPES:
+            raise TypeError(f"{type} is declared by {EVENT_TYPES[type].__name__} already")
+        cls.type, cls.key = type, key
+        EVENT_TYPES[type] = cls
+
+    @classmethod
+    def routing_key(cls) -> str:
+        """The type without its prefix, for example `orders.claim_accepted.v1`."""
+        return cls.type.removeprefix("linli.")
+
+    @classmethod
+    def producer(cls) -> str:
+        """The service that may emit it."""
+        return cls.type.split(".")[1]
+
+    def partition_key(self) -> str:
+        """Id of the thing the fact is about; its `sequence` counts that thing's versions."""
+        return str(getattr(self, self.key))
+
+
+EVENT_TYPES: dict[str, type[Event]] = {}
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class UnknownEventType(ValueError):
+    """The envelope's type is declared by no contract of this release."""
+
+
+class CloudEvent(BaseModel):
+    """The envelope as it is on the wire, attribute for attribute."""
+
+    specversion: str = Field(default="1.0", pattern=r"^1\.0$")
+    id: UUID
+    source: str
+    type: str
+    subject: str
+    time: AwareDatetime
+    datacontenttype: str = "application/json"
+    partitionkey: str = Field(min_length=1)
+    sequence: str = Field(pattern=rf"^\d{{{SEQUENCE_DIGITS}}}$")
+    requestid: str | None = None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[E_co]):
+    """One fact on its way: which, about what, which version of it, when, and the request that caused it."""
+
+    id: UUID
+    data: E_co
+    sequence: int
+    time: datetime
+    requestid: str | None = None
+
+    @property
+    def type(self) -> str:
+        return self.data.type
+
+    @property
+    def partitionkey(self) -> str:
+        return self.data.partition_key()
+
+    def to_json(self) -> str:
+        """CloudEvents 1.0, structured JSON mode."""
+        wire = CloudEvent(
+            id=self.id,
+            source=f"/linli/{self.data.producer()}",
+            type=self.type,
+            subject=self.partitionkey,
+            time=self.time,
+            partitionkey=self.partitionkey,
+            sequence=f"{self.sequence:0{SEQUENCE_DIGITS}d}",
+            requestid=self.requestid,
+            data=self.data.model_dump(mode="json"),
+        )
+        return wire.model_dump_json(exclude=None if self.requestid else {"requestid"})
+
+
+def parse(document: str | bytes) -> Envelope[Event]:
+    """Read one CloudEvent; raises UnknownEventType, or ValueError (pydantic) naming the bad attribute."""
+    wire = CloudEvent.model_validate_json(document)
+    declared = EVENT_TYPES.get(wire.type)
+    if declared is None:
+        raise UnknownEventType(f"{wire.type} is not a type this release knows")
+    return Envelope(
+        id=wire.id,
+        data=declared.model_validate(wire.data),
+        sequence=int(wire.sequence),
+        time=wire.time,
+        requestid=wire.requestid,
+    )
