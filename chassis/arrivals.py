@@ -1,0 +1,48 @@
+"""Read your writes: a request that names a thing this service has not heard of yet waits a moment for its event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.db import Database
+from chassis.errors import NotArrived
+
+WAIT_S = 2.0
+LOOK_EVERY_S = 0.05
+# Few may wait at a time: made-up ids must not tie up the service. The others are answered at once.
+WAITERS_MAX = 32
+
+T = TypeVar("T")
+
+
+class Arrivals:
+    """One service's waiting room for copies that are under way."""
+
+    def __init__(self, db: Database, wait_s: float = WAIT_S) -> None:
+        self._db = db
+        self._wait_s = wait_s
+        self._places = asyncio.Semaphore(WAITERS_MAX)
+
+    async def wait_for(self, find: Callable[[AsyncSession], Awaitable[T | None]]) -> T:
+        """What `find` gives once it is not None; NotArrived after `wait_s`."""
+        found = await self._look(find)
+        if found is not None:
+            return found
+        if self._places.locked():
+            raise NotArrived()
+        async with self._places:
+            end = asyncio.get_running_loop().time() + self._wait_s
+            while asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(LOOK_EVERY_S)
+                found = await self._look(find)
+                if found is not None:
+                    return found
+        raise NotArrived()
+
+    async def _look(self, find: Callable[[AsyncSession], Awaitable[T | None]]) -> T | None:
+        async with self._db.transaction() as session:
+            return await find(session)

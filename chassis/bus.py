@@ -1,0 +1,69 @@
+"""The bus as the services see it: publish letters, be handed letters. Behind it: memory here, RabbitMQ elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+# A subscriber that does not answer in this time keeps the row in the outbox, and holds up nobody else.
+HAND_OVER_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One event to send: its id, where to, and the CloudEvent as JSON text."""
+
+    event_id: UUID
+    routing_key: str
+    document: str
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """A service's queue: `receive` returns when every letter's effect, or a row for its retry, has committed."""
+
+    name: str
+    routing_keys: frozenset[str]
+    receive: Callable[[Sequence[str]], Awaitable[None]]
+
+
+class Bus(Protocol):
+    """What both buses promise: a letter confirmed is a letter that every subscriber has or will be handed."""
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Hand the subscriber's letters to it from now on."""
+        ...
+
+    async def publish(self, letters: Sequence[Letter]) -> list[Exception | None]:
+        """Send the letters; per letter, None when confirmed or the error because of which it is to be sent again."""
+        ...
+
+
+class InProcessBus:
+    """All services in one process: a letter is confirmed when each subscriber has committed it."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.append(subscriber)
+
+    async def publish(self, letters: Sequence[Letter]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = [None] * len(letters)
+
+        async def hand_over(subscriber: Subscriber) -> None:
+            mine = [index for index, letter in enumerate(letters) if letter.routing_key in subscriber.routing_keys]
+            if not mine:
+                return
+            try:
+                async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
+                    await subscriber.receive([letters[index].document for index in mine])
+            except Exception as error:
+                for index in mine:
+                    outcomes[index] = error
+
+        await asyncio.gather(*(hand_over(subscriber) for subscriber in self._subscribers))
+        return outcomes

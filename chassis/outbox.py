@@ -1,0 +1,121 @@
+"""The transactional outbox: a fact is a row of the transaction that made it true; the relay sends it afterwards.
+
+The relay never gives up and never goes by `id > last`: it takes whatever rows are there and due, and deletes a row when
+the bus has confirmed it. A row that was sent and not yet deleted when the process died is sent again: inboxes know it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from chassis.bus import Bus, Letter
+from chassis.db import Database, opened
+from chassis.tables import outbox
+from chassis.telemetry import current_request_id
+from contracts.event import Envelope, Event
+
+RELAY_BATCH_MAX = 300
+RELAY_POLL_S = 1.0
+RELAY_BACKOFF_MAX_S = 60
+# Any fixed number: who holds this advisory lock in a service's database is its relay.
+RELAY_LOCK = 0x11_4C_49
+
+log = structlog.get_logger(__name__)
+
+
+def emit(session: AsyncSession, fact: Event, *, sequence: int) -> None:
+    """Tell a fact about a thing whose version is now `sequence`; it is sent once the transaction has committed."""
+    transaction = opened(session)
+    world = transaction.world
+    envelope = Envelope(world.new_id(), fact, sequence, world.now(), current_request_id())
+    transaction.outbox_rows.append(
+        {
+            "event_id": envelope.id,
+            "routing_key": fact.routing_key(),
+            "document": envelope.to_json(),
+            "next_at": envelope.time,
+        }
+    )
+
+
+class Relay:
+    """Sends a service's outbox to the bus. Copies of the service elect one by an advisory lock."""
+
+    def __init__(self, db: Database, bus: Bus) -> None:
+        self._db = db
+        self._bus = bus
+
+    async def run(self) -> None:
+        """Send until cancelled; whatever goes wrong is logged and tried again."""
+        while True:
+            try:
+                async with self._db.engine.connect() as plain:
+                    connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+                    try:
+                        await self._serve(connection)
+                    finally:
+                        # The election is the connection's: back in the pool, it would stay elected and send nothing.
+                        await connection.invalidate()
+            except Exception as error:
+                log.warning("relay_interrupted", cause=repr(error))
+                await asyncio.sleep(RELAY_POLL_S)
+
+    async def _serve(self, connection: AsyncConnection) -> None:
+        """As long as the connection, and with it the election, lasts."""
+        while not await connection.scalar(  # noqa: ASYNC110 - only the database knows who is elected
+            text("SELECT pg_try_advisory_lock(:lock)"), {"lock": RELAY_LOCK}
+        ):
+            await asyncio.sleep(RELAY_POLL_S)
+        while True:
+            self._db.outbox_written.clear()
+            if not await self.send_batch(connection):
+                # Not wait_for: up to Python 3.11 it loses a cancellation that comes at the moment of waking.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RELAY_POLL_S):
+                        await self._db.outbox_written.wait()
+
+    async def send_batch(self, connection: AsyncConnection) -> int:
+        """Send the rows that are due, at most a batch; returns how many there were. No transaction is held open."""
+        world = self._db.world
+        due = (
+            select(outbox.c.id, outbox.c.event_id, outbox.c.routing_key, outbox.c.document, outbox.c.attempts)
+            .where(outbox.c.next_at <= world.now())
+            .order_by(outbox.c.id)
+            .limit(RELAY_BATCH_MAX)
+        )
+        rows = (await connection.execute(due)).all()
+        if not rows:
+            return 0
+        world.failpoint("relay.before_publish")
+        letters = [Letter(row.event_id, row.routing_key, row.document) for row in rows]
+        outcomes = await self._bus.publish(letters)
+        world.failpoint("relay.after_publish")
+        confirmed = [row.id for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        if confirmed:
+            await connection.execute(delete(outbox).where(outbox.c.id.in_(confirmed)))
+        world.failpoint("relay.after_delete")
+        failed = [(row, outcome) for row, outcome in zip(rows, outcomes, strict=True) if outcome is not None]
+        await self._postpone(connection, failed)
+        return len(rows)
+
+    async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[object, Exception]]) -> None:
+        for row, error in failed:
+            attempts = row.attempts + 1  # type: ignore[attr-defined]
+            wait_s = min(2 ** min(attempts, 10) / 2, RELAY_BACKOFF_MAX_S)
+            log.warning("publish_failed", routing_key=row.routing_key, attempts=attempts, cause=repr(error))  # type: ignore[attr-defined]
+            await connection.execute(
+                update(outbox)
+                .where(outbox.c.id == row.id)  # type: ignore[attr-defined]
+                .values(
+                    attempts=attempts,
+                    next_at=self._db.world.now() + timedelta(seconds=wait_s),
+                    cause=repr(error)[:500],
+                )
+            )

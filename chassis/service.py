@@ -1,0 +1,190 @@
+"""What a service is made of, and how its parts become a running ASGI application.
+
+    SERVICE = Service(name="orders", apis=[…], handlers=HANDLERS, metadata=Base.metadata,
+                      revisions=Path(__file__).parent / "migrations", start=start)
+
+A running service answers requests, relays its outbox, applies what its inbox receives and retries what failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import MetaData, text
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Lifespan
+
+from chassis import scopes
+from chassis.api import Api, require_policies
+from chassis.arrivals import Arrivals
+from chassis.background import every, running
+from chassis.bus import Bus, Subscriber
+from chassis.cutoffs import Cutoffs, forget_old_cutoffs
+from chassis.db import Database
+from chassis.errors import Unavailable, answer
+from chassis.idempotency import forget_old_keys
+from chassis.inbox import Handlers, Inbox, forget_old_events
+from chassis.limits import RequestLimits
+from chassis.outbox import Relay
+from chassis.problems import DefectsAnswered, install
+from chassis.settings import Settings
+from chassis.telemetry import RequestContext
+from chassis.tokens import Signer, Verifier
+from chassis.world import World
+from contracts.event import Event
+from contracts.members import AreaChanged
+
+HOUSEKEEPING_S = 3600
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service's definition. `revisions` is the folder of its migrations; `start` opens what lives as long as the
+    process, the service's background work too, and yields the service's own parts (`app.state.parts`)."""
+
+    name: str
+    title: str
+    apis: Sequence[Api]
+    handlers: Handlers
+    metadata: MetaData
+    revisions: Path
+    start: Callable[[Runtime], AbstractAsyncContextManager[Any]]
+
+    def all_handlers(self, cutoffs: Cutoffs) -> Handlers:
+        """Its own subscriptions, and those every service has for the sake of rights and tokens."""
+        return {AreaChanged: scopes.copy_areas, **cutoffs.handlers(), **self.handlers}
+
+    def subscriptions(self) -> frozenset[type[Event]]:
+        """The facts it listens to."""
+        return frozenset({AreaChanged, *Cutoffs.LISTENS_TO, *self.handlers})
+
+
+@dataclass
+class Runtime:
+    """What a running service stands on; reached from routes through `chassis.api` and `chassis.auth`.
+
+    `stopping` is set when the process is asked to stop, before it waits for open answers: streams end on it.
+    """
+
+    settings: Settings
+    world: World
+    db: Database
+    verifier: Verifier
+    cutoffs: Cutoffs
+    arrivals: Arrivals
+    members: httpx.AsyncClient
+    stopping: asyncio.Event
+    signer: Signer | None = None
+    service_keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def build_runtime(
+    settings: Settings,
+    world: World,
+    database_url: str,
+    members: httpx.AsyncClient,
+    *,
+    signer: Signer | None = None,
+    service_keys: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Runtime:
+    """The parts of one service that depend on where it runs. `signer` signs its look-ups at members, if any."""
+
+    async def fetch_keys() -> Mapping[str, Any]:
+        try:
+            response = await members.get("/api/v1/.well-known/jwks.json")
+            response.raise_for_status()
+            keys: Mapping[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Unavailable() from error
+        return keys
+
+    db = Database(database_url, world)
+    verifier = Verifier(fetch_keys, world.now)
+    return Runtime(
+        settings=settings,
+        world=world,
+        db=db,
+        verifier=verifier,
+        cutoffs=Cutoffs(db),
+        arrivals=Arrivals(db, settings.arrival_wait_s),
+        members=members,
+        stopping=asyncio.Event(),
+        signer=signer,
+        service_keys=dict(service_keys or {}),
+    )
+
+
+def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
+    """The running service as an ASGI application. It listens from now on; it serves and relays during its lifespan.
+
+    Build every application of a process before starting one: what is published before somebody listens is not kept.
+    """
+    inbox = Inbox(runtime.db, service.all_handlers(runtime.cutoffs))
+    routing_keys = frozenset(kind.routing_key() for kind in service.subscriptions())
+    bus.subscribe(Subscriber(service.name, routing_keys, inbox.receive))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await runtime.cutoffs.refresh()
+        try:
+            async with service.start(runtime) as parts:
+                app.state.parts = parts
+                async with running(
+                    Relay(runtime.db, bus).run(),
+                    inbox.run_retries(),
+                    runtime.cutoffs.run(),
+                    every(HOUSEKEEPING_S, lambda: _keep_house(runtime)),
+                ):
+                    yield
+        finally:
+            await runtime.db.close()
+
+    app = describe(service, lifespan)
+    app.state.runtime = runtime
+    app.add_middleware(RequestLimits)
+    app.add_middleware(DefectsAnswered)
+    app.add_middleware(RequestContext, world=runtime.world, part=service.name)
+    return app
+
+
+def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The service's routes as an application; raises RouteWithoutPolicy when one does not say who may call it."""
+    app = FastAPI(title=service.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    for api in service.apis:
+        app.include_router(api.router)
+    app.add_route("/healthz", _alive)
+    app.add_route("/readyz", _ready)
+    require_policies(app, except_paths=HEALTH_PATHS)
+    install(app)
+    return app
+
+
+async def _alive(_: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def _ready(request: Request) -> Response:
+    db: Database = request.app.state.runtime.db
+    try:
+        async with db.transaction() as session:
+            await session.execute(text("SELECT 1"))
+    except Exception:
+        return answer(Unavailable())
+    return JSONResponse({"status": "ready"})
+
+
+async def _keep_house(runtime: Runtime) -> None:
+    now = runtime.world.now()
+    async with runtime.db.transaction() as session:
+        await forget_old_events(session, now)
+        await forget_old_keys(session, now)
+        await forget_old_cutoffs(session, now)

@@ -1,0 +1,86 @@
+"""A request that names a thing not heard of yet waits a moment for it, and few wait at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis import arrivals as arrivals_module
+from chassis.arrivals import WAIT_S, WAITERS_MAX, Arrivals
+from chassis.db import Database
+from chassis.errors import NotArrived
+from tests.chassis.parts import setting
+from tests.chassis.toy import Note
+from tests.harness import Databases
+
+
+@pytest.fixture(scope="module")
+async def db(databases: Databases) -> AsyncIterator[Database]:
+    async with setting(databases) as stage:
+        yield await stage.database()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def wait(arrivals: Arrivals, note_id: UUID) -> Note:
+    async def find(session: AsyncSession) -> Note | None:
+        return await session.get(Note, note_id)
+
+    return await arrivals.wait_for(find)
+
+
+async def write(db: Database, note_id: UUID, after_s: float = 0) -> None:
+    await asyncio.sleep(after_s)
+    async with db.transaction() as session:
+        session.add(Note(id=note_id, said="here", by=note_id))
+
+
+async def test_what_is_there_is_given_at_once(db: Database) -> None:
+    note_id = uuid4()
+    await write(db, note_id)
+    started = now()
+    assert (await wait(Arrivals(db), note_id)).said == "here"
+    assert now() - started < arrivals_module.LOOK_EVERY_S
+
+
+async def test_what_comes_meanwhile_is_given_when_it_comes(db: Database) -> None:
+    note_id = uuid4()
+    started = now()
+    found, _ = await asyncio.gather(wait(Arrivals(db), note_id), write(db, note_id, after_s=0.3))
+    assert found.id == note_id
+    assert 0.3 <= now() - started < 0.8
+
+
+async def test_what_does_not_come_is_refused_after_two_seconds_with_a_hint_to_try_again(db: Database) -> None:
+    started = now()
+    with pytest.raises(NotArrived) as caught:
+        await wait(Arrivals(db), uuid4())
+    assert WAIT_S - 0.1 <= now() - started < WAIT_S + 0.5
+    assert caught.value.status == 404
+    assert caught.value.headers() == {"Retry-After": "2"}
+
+
+async def test_few_wait_at_a_time_and_the_others_are_answered_at_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals_module, "WAIT_S", 0.4)
+    arrivals, known = Arrivals(db), uuid4()
+    await write(db, known)
+    waiting = [asyncio.create_task(wait(arrivals, uuid4())) for _ in range(WAITERS_MAX)]
+    await asyncio.sleep(0.15)
+    started = now()
+    with pytest.raises(NotArrived):
+        await wait(arrivals, uuid4())
+    assert (await wait(arrivals, known)).id == known
+    assert now() - started < 0.25
+    assert not any(task.done() for task in waiting)
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {NotArrived}
+    with pytest.raises(NotArrived):
+        await wait(arrivals, uuid4())
