@@ -1,0 +1,1 @@
+"""The routes of members, one module per topic."""

@@ -1,0 +1,60 @@
+"""What members refuses, besides what every service does."""
+
+from __future__ import annotations
+
+from chassis.errors import Refusal, TooManyRequests, Unauthenticated
+
+
+class TooManyCodes(TooManyRequests):
+    """429: this phone was sent as many codes as it may be for now."""
+
+    type = "too_many_codes"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(wait_s=wait_s)
+        self.wait_s = wait_s
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.wait_s)}
+
+
+class TooManyTries(TooManyCodes):
+    """429: this username was tried as often as it may be for now."""
+
+    type = "too_many_tries"
+
+
+class WrongCode(Unauthenticated):
+    """401: not the code, or one that has expired, was used, or was tried too often."""
+
+    type = "wrong_code"
+
+
+class WrongPassword(Unauthenticated):
+    """401: no such username with this password."""
+
+    type = "wrong_password"
+
+
+class SignInEnded(Unauthenticated):
+    """401: the refresh token is unknown, expired or used, or its sign-in has ended."""
+
+    type = "sign_in_ended"
+
+
+class UsernameTaken(Refusal):
+    """409: another staff account has this username."""
+
+    type = "username_taken"
+
+
+class TooManyRoles(Refusal):
+    """409: the person holds as many roles as a token carries."""
+
+    type = "too_many_roles"
+
+
+class LastOperator(Refusal):
+    """409: somebody has to stay who may do everything."""
+
+    type = "last_operator"

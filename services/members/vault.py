@@ -1,0 +1,62 @@
+"""Contact data at rest: sealed with AES-256-GCM, and found by a keyed hash (HMAC-SHA256) without being opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import random
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class BadKey(ValueError):
+    """A key of the settings is missing or not what it has to be; the message names its variable."""
+
+
+class Unreadable(ValueError):
+    """What is stored was sealed with another key, for another row, or was altered."""
+
+
+class Vault:
+    """Seals texts, each for one row, so that a sealed text copied to another row cannot be read there."""
+
+    def __init__(self, contact_key: bytes, index_key: bytes, randomness: random.Random) -> None:
+        self._cipher = AESGCM(contact_key)
+        self._index_key = index_key
+        self._random = randomness
+
+    def seal(self, text: str, row: UUID) -> bytes:
+        """The text, readable only with the key and the row's id."""
+        nonce = self._random.randbytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), row.bytes)
+
+    def open(self, sealed: bytes, row: UUID) -> str:
+        """What was sealed for this row; Unreadable otherwise."""
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.bytes).decode()
+        except InvalidTag as error:
+            raise Unreadable("sealed with another key or for another row") from error
+
+    def index(self, kind: str, value: str) -> bytes:
+        """What a value of this kind is found by: the same for the same value, and of no use without the key."""
+        return hmac.new(self._index_key, f"{kind}\x1f{value}".encode(), hashlib.sha256).digest()
+
+
+def read_key(text: str | None, variable: str) -> bytes:
+    """The 32 bytes that a setting holds in URL-safe base64; BadKey naming the variable otherwise."""
+    if not text:
+        raise BadKey(f"{variable} is not set: members needs it (services.members.keys makes one)")
+    try:
+        key = base64.b64decode(text.strip().encode(), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadKey(f"{variable} is not base64 (URL-safe alphabet)") from error
+    if len(key) != KEY_BYTES:
+        raise BadKey(f"{variable} has {len(key)} bytes, not {KEY_BYTES}")
+    return key
