@@ -1,0 +1,1 @@
+"""The catalogue's routes, one module per topic."""

@@ -1,0 +1,73 @@
+"""Who may do what to the catalogue's things, and see which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, false, or_, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis import scopes
+from chassis.auth import roles
+from chassis.tokens import Principal
+from services.catalog.models import Product
+
+COORDINATORS = ("coordinator", "operator")
+ORGANISATION_ADMIN = "organisation_admin"
+COORDINATING = roles(*COORDINATORS)
+OFFERING = roles(*COORDINATORS, ORGANISATION_ADMIN)
+
+
+async def require_coordinator(session: AsyncSession, principal: Principal, area_id: UUID) -> None:
+    """Raise Forbidden unless the person coordinates the area."""
+    await scopes.require(session, principal, area_id, *COORDINATORS)
+
+
+async def require_offering(session: AsyncSession, principal: Principal, product: Product) -> None:
+    """Raise Forbidden unless the person coordinates the product's area or administers who offers it."""
+    if not administers(principal, product.organisation_id):
+        await require_coordinator(session, principal, product.area_id)
+
+
+def coordinates(principal: Principal | None, area_path: Sequence[UUID]) -> bool:
+    """Whether the person coordinates the area at the end of the path: for what was read already."""
+    held = _coordinated_areas(principal)
+    return None in held or not held.isdisjoint(area_path)
+
+
+def administers(principal: Principal | None, organisation_id: UUID | None) -> bool:
+    """Whether the person administers this organisation."""
+    if principal is None or organisation_id is None:
+        return False
+    return principal.has_for_organisation(organisation_id, ORGANISATION_ADMIN)
+
+
+def sees(principal: Principal | None, product: Product) -> bool:
+    """Whether the person may know of the product: a draft is for its author, its organisation, its coordinators."""
+    if product.status != "draft":
+        return True
+    is_author = principal is not None and principal.person_id == product.created_by
+    return is_author or administers(principal, product.organisation_id) or coordinates(principal, product.area_path)
+
+
+def seen_by(principal: Principal | None) -> ColumnElement[bool]:
+    """`sees` as a condition of a query."""
+    if principal is None:
+        return Product.status != "draft"
+    held = _coordinated_areas(principal)
+    if None in held:
+        return true()
+    own = {grant.organisation_id for grant in principal.grants if grant.role == ORGANISATION_ADMIN} - {None}
+    return or_(
+        Product.status != "draft",
+        Product.created_by == principal.person_id,
+        Product.organisation_id.in_(own) if own else false(),
+        Product.area_path.overlap(list(held)) if held else false(),
+    )
+
+
+def _coordinated_areas(principal: Principal | None) -> set[UUID | None]:
+    """Roots of the subtrees that the person coordinates; None among them stands for everywhere."""
+    grants = principal.grants if principal else ()
+    return {grant.area_id for grant in grants if grant.role in COORDINATORS and grant.organisation_id is None}
