@@ -1,0 +1,32 @@
+"""The points service as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chassis.background import every, running
+from chassis.service import Runtime, Service
+from services.points.api import leaderboards, points
+from services.points.handlers import HANDLERS
+from services.points.holds import EXPIRY_POLL_S, release_expired
+from services.points.models import Base
+
+
+@asynccontextmanager
+async def start(runtime: Runtime) -> AsyncIterator[None]:
+    """While open, holds that nobody confirms time out."""
+    async with running(every(EXPIRY_POLL_S, lambda: release_expired(runtime.db))):
+        yield
+
+
+SERVICE = Service(
+    name="points",
+    title="Linli points",
+    apis=[points.api, leaderboards.api],
+    handlers=HANDLERS,
+    metadata=Base.metadata,
+    revisions=Path(__file__).parent / "migrations",
+    start=start,
+)

@@ -1,0 +1,163 @@
+"""Awards: what a fact is worth by the rules becomes a transfer, a score and a fact told. And their reversal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis import scopes
+from chassis.db import world_of
+from chassis.outbox import emit
+from contracts.event import Envelope
+from contracts.orders import ClaimAccepted, ClaimantType, ClaimCompleted, ReviewPosted
+from contracts.points import PointsAwarded
+from services.points.ledger import Place, Posting, Reason, Subject, award, balances_of, lock_ledger, post, take
+from services.points.models import Rule, Transfer
+from services.points.rules import applies, holding_at, rules_for, worth
+from services.points.scores import record_scores
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A fact that may be worth something to somebody. A rule awards the same `source_id` once."""
+
+    event_type: str
+    event_id: UUID
+    told_at: datetime
+    source_id: UUID
+    subject: Subject
+    area_id: UUID
+    title: str
+    fact: Mapping[str, Any]
+
+
+async def award_claims(session: AsyncSession, envelopes: Sequence[Envelope[ClaimAccepted | ClaimCompleted]]) -> None:
+    """Handler: the claimant gets what the rules give for a claim, or for its completion."""
+    deeds = [
+        _deed(envelope, envelope.data.claim_id, claimant(envelope.data.claimant_type, envelope.data.claimant_id))
+        for envelope in envelopes
+    ]
+    await award_deeds(session, deeds)
+
+
+async def award_reviews(session: AsyncSession, envelopes: Sequence[Envelope[ReviewPosted]]) -> None:
+    """Handler: the reviewed claimant, if there is one, gets what the rules give for the stars."""
+    deeds = [
+        _deed(envelope, review.review_id, claimant(review.claimant_type, review.claimant_id))
+        for envelope in envelopes
+        if (review := envelope.data).claimant_type is not None and review.claimant_id is not None
+    ]
+    await award_deeds(session, deeds)
+
+
+def claimant(kind: ClaimantType, claimant_id: UUID) -> Subject:
+    """A claimant as the owner of accounts."""
+    return Subject("person" if kind == "member" else "organisation", claimant_id)
+
+
+def _deed(envelope: Envelope[Any], source_id: UUID, subject: Subject) -> Deed:
+    fact = envelope.data
+    return Deed(
+        event_type=envelope.type,
+        event_id=envelope.id,
+        told_at=envelope.time,
+        source_id=source_id,
+        subject=subject,
+        area_id=fact.area_id,
+        title=fact.title,
+        fact=fact.model_dump(mode="json"),
+    )
+
+
+async def award_deeds(session: AsyncSession, deeds: Sequence[Deed]) -> None:
+    """Award each deed what the rules of its moment give, once per rule and source; NotArrived for an unknown area."""
+    await lock_ledger(session)
+    versions = {event_type: await rules_for(session, event_type) for event_type in {d.event_type for d in deeds}}
+    places = await _places(session, deeds)
+    postings = [
+        _award(world_of(session).new_id(), deed, rule, places[deed.event_id])
+        for deed in deeds
+        for rule in holding_at(versions[deed.event_type], deed.told_at)
+        if applies(rule, deed.fact) and worth(rule, deed.fact)[0] > 0
+    ]
+    posted = await post(session, postings)
+    told_at = {deed.event_id: deed.told_at for deed in deeds}
+    await record_scores(session, [(posting, told_at[_event_of(posting)]) for posting in posted])
+    _tell(session, posted)
+
+
+def _award(transfer_id: UUID, deed: Deed, rule: Rule, place: Place) -> Posting:
+    amount, arithmetic = worth(rule, deed.fact)
+    return Posting(
+        id=transfer_id,
+        kind="award",
+        dedupe_key=f"{rule.key}:{deed.source_id}",
+        subject=deed.subject,
+        asset=rule.asset,
+        amount=amount,
+        moves=award(amount),
+        title=deed.title,
+        reason=Reason(deed.event_type, deed.event_id, rule.key, rule.version, arithmetic),
+        place=place,
+    )
+
+
+async def reverse_awards(session: AsyncSession, awarded_for: UUID, cause: Envelope[Any]) -> None:
+    """Take back everything that the fact `awarded_for` was awarded; what is spent already is owed. Ledger is locked."""
+    awards = select(Transfer).where(Transfer.event_id == awarded_for, Transfer.kind == "award").order_by(Transfer.id)
+    for given in (await session.scalars(awards)).all():
+        subject = Subject(given.subject_type, given.subject_id)
+        posting = Posting(
+            id=world_of(session).new_id(),
+            kind="reversal",
+            dedupe_key=str(given.id),
+            subject=subject,
+            asset=given.asset,
+            amount=-given.amount,
+            moves=take(given.amount, await balances_of(session, subject, given.asset), "issued"),
+            title=given.title,
+            reason=Reason(
+                cause.type, cause.id, given.rule, given.rule_version, f"-1 × {given.amount} = {-given.amount}"
+            ),
+            place=Place(tuple(given.areas or ()), cast(int, given.season)),
+        )
+        posted = await post(session, [posting])
+        await record_scores(session, [(reversal, cause.time) for reversal in posted])
+        _tell(session, posted)
+
+
+async def _places(session: AsyncSession, deeds: Iterable[Deed]) -> dict[UUID, Place]:
+    """By event: the areas on the path, and the calendar year in the event's area when it was told."""
+    known = {}
+    for area_id in sorted({deed.area_id for deed in deeds}):
+        known[area_id] = (await scopes.path_of(session, area_id), await scopes.timezone_of(session, area_id))
+    places = {}
+    for deed in deeds:
+        path, zone = known[deed.area_id]
+        places[deed.event_id] = Place(tuple(path), deed.told_at.astimezone(zone).year)
+    return places
+
+
+def _event_of(posting: Posting) -> UUID:
+    return cast(UUID, posting.reason.event_id)
+
+
+def _tell(session: AsyncSession, posted: Iterable[Posting]) -> None:
+    for posting in posted:
+        fact = PointsAwarded(
+            transfer_id=posting.id,
+            subject_type=posting.subject.type,
+            subject_id=posting.subject.id,
+            asset=posting.asset,
+            amount=posting.amount,
+            rule=cast(str, posting.reason.rule),
+            rule_version=cast(int, posting.reason.rule_version),
+            title=posting.title or "",
+        )
+        emit(session, fact, sequence=1)
