@@ -1,0 +1,1 @@
+"""Routes of notify, one file per topic."""

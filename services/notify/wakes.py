@@ -1,0 +1,76 @@
+"""Wakes, in this process and after commit, who waits for what was written: the sender, and readers of live streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.db import Database, opened
+
+_OPTION = "notify_wakes"
+
+
+class Wakes:
+    """Who waits in this process. Waking is a hint: everyone who waits looks at the tables now and then all the same."""
+
+    def __init__(self) -> None:
+        self.sender = asyncio.Event()
+        self._readers: dict[UUID, set[asyncio.Event]] = {}
+
+    def attach(self, db: Database) -> None:
+        """Let handlers, which get no more than a session, find these by the session's engine."""
+        db.engine.sync_engine.update_execution_options(**{_OPTION: self})
+
+    @property
+    def people(self) -> frozenset[UUID]:
+        """Whose streams are read here."""
+        return frozenset(self._readers)
+
+    @contextmanager
+    def reading(self, person_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set whenever this person's stream has something new."""
+        woken = asyncio.Event()
+        self._readers.setdefault(person_id, set()).add(woken)
+        try:
+            yield woken
+        finally:
+            self._readers[person_id].discard(woken)
+            if not self._readers[person_id]:
+                del self._readers[person_id]
+
+    def wake_readers(self, people: Iterable[UUID]) -> None:
+        """Wake everyone who reads the stream of one of these people."""
+        for person_id in people:
+            for woken in self._readers.get(person_id, ()):
+                woken.set()
+
+
+async def wait_at_most(woken: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, or after that time."""
+    # Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that comes at the moment of waking.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+
+
+def wake_sender_after_commit(session: AsyncSession) -> None:
+    """There is something to send once this transaction has committed."""
+    wakes = _wakes_of(session)
+    if wakes is not None:
+        opened(session).after_commit.append(wakes.sender.set)
+
+
+def wake_readers_after_commit(session: AsyncSession, people: frozenset[UUID]) -> None:
+    """These people's streams have something new once this transaction has committed."""
+    wakes = _wakes_of(session)
+    if wakes is not None:
+        opened(session).after_commit.append(lambda: wakes.wake_readers(people))
+
+
+def _wakes_of(session: AsyncSession) -> Wakes | None:
+    found: Wakes | None = session.get_bind().get_execution_options().get(_OPTION)
+    return found
