@@ -1,0 +1,116 @@
+"""The gateway as an ASGI application: local page, or match → limit → verify → forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chassis.errors import InternalError, Refusal, Unauthenticated, Unavailable, answer
+from chassis.i18n import negotiate
+from chassis.limits import RequestLimits
+from chassis.settings import Settings
+from chassis.telemetry import RequestContext
+from chassis.tokens import Principal, Verifier
+from chassis.world import World
+from gateway.compose import Names, forward_with_names
+from gateway.forward import forward
+from gateway.limits import RateLimits
+from gateway.pages import Pages
+from gateway.routes import Route, RoutingTable
+
+BEARER = b"bearer "
+
+log = structlog.get_logger(__name__)
+
+
+def build_gateway(
+    document: Mapping[str, Any],
+    upstreams: Mapping[str, ASGIApp],
+    verifier: Verifier,
+    names: Names,
+    settings: Settings,
+    world: World,
+) -> ASGIApp:
+    """The door before the given services; `document` is the merged OpenAPI document."""
+    gateway = Gateway(document, upstreams, verifier, names, settings, world)
+    return RequestContext(RequestLimits(gateway), world, "gateway")
+
+
+class Gateway:
+    """Routes HTTP requests; other scopes are none of its business."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        upstreams: Mapping[str, ASGIApp],
+        verifier: Verifier,
+        names: Names,
+        settings: Settings,
+        world: World,
+    ) -> None:
+        self._table = RoutingTable(document)
+        self._pages = Pages(document)
+        self._upstreams = upstreams
+        self._verifier = verifier
+        self._names = names
+        self._limits = RateLimits(settings)
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            page = self._pages.find(scope["method"], scope["path"])
+            if page is not None:
+                await page(scope, receive, watched)
+            else:
+                await self._route(scope, receive, watched)
+        except Exception as error:
+            if started:
+                raise
+            refusal = error if isinstance(error, Refusal) else _broken(error)
+            language = _header(scope, b"accept-language") or b""
+            await answer(refusal, negotiate(language.decode("latin-1")))(scope, receive, watched)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._table.match(scope["method"], scope["path"])
+        principal = await self._principal(scope, route)
+        address = str((scope.get("client") or ("unknown", 0))[0])
+        await self._limits.count(str(principal.person_id) if principal else address, address, route.template)
+        upstream = self._upstreams.get(route.service)
+        if upstream is None:
+            raise Unavailable()
+        if route.compose == "names":
+            await forward_with_names(upstream, self._names, self._world.now(), scope, receive, send)
+        else:
+            await forward(upstream, scope, receive, send)
+
+    async def _principal(self, scope: Scope, route: Route) -> Principal | None:
+        """Who asks. The service looks at the token itself, too: this only turns away early what it would refuse."""
+        header = _header(scope, b"authorization")
+        if route.policy == "sign_in" or (header is None and route.public):
+            return None
+        if header is None or header[: len(BEARER)].lower() != BEARER:
+            raise Unauthenticated()
+        return await self._verifier.verify(header[len(BEARER) :].strip().decode("latin-1"))
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return None
+
+
+def _broken(error: Exception) -> Refusal:
+    log.error("gateway_failed", cause=repr(error), exc_info=error)
+    return InternalError()

@@ -1,0 +1,77 @@
+"""What the gateway answers by itself: health, the OpenAPI document, a page that shows it, and the start page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import orjson
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+STYLE = (
+    "body{font:16px/1.6 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code{background:#f2f2f2;padding:.1em .3em;border-radius:3px}summary{cursor:pointer;padding:.25em 0}"
+    ".m{display:inline-block;min-width:4.5em;font-weight:600;color:#0b5394}small{color:#595959}"
+)
+
+
+class Pages:
+    """The local answers by path; all of them are the same for everybody."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        openapi = orjson.dumps(document)
+        self._answers: dict[str, Response] = {
+            "/": _html("Linli 邻里", START_PAGE),
+            "/healthz": JSONResponse({"status": "ready"}),
+            "/readyz": JSONResponse({"status": "ready"}),
+            "/api/v1/openapi.json": Response(openapi, media_type="application/json"),
+            "/api/v1/docs": _html("Linli API", _operations(document)),
+        }
+
+    def find(self, method: str, path: str) -> Response | None:
+        """The local answer to a GET or HEAD of this path, if there is one."""
+        return self._answers.get(path) if method in {"GET", "HEAD"} else None
+
+
+START_PAGE = (
+    "<h1>邻里 Linli</h1>"
+    '<p lang="zh-CN">邻里服务平台已就绪。网页客户端尚未构建；接口说明见 <a href="/api/v1/docs">/api/v1/docs</a>。</p>'
+    '<p lang="en">The neighbourhood service marketplace is running. No web client is built here; the API is '
+    'described at <a href="/api/v1/docs">/api/v1/docs</a>.</p>'
+)
+
+
+def _html(title: str, body: str) -> Response:
+    document = (
+        f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>{body}</html>'
+    )
+    headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
+    return HTMLResponse(document, headers=headers)
+
+
+def _operations(document: Mapping[str, Any]) -> str:
+    """Every operation with who may call it and what it takes, grouped by topic."""
+    topics: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            topics.setdefault(operation["tags"][0], []).append(_operation(method, path, operation))
+    groups = "".join(f"<h2>{escape(topic)}</h2>{''.join(rows)}" for topic, rows in sorted(topics.items()))
+    return f'<h1>Linli API</h1><p><a href="/api/v1/openapi.json">OpenAPI 3.1</a></p>{groups}'
+
+
+def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    parameters = [
+        f"<code>{escape(item['name'])}</code> <small>{item['in']}</small>" for item in operation.get("parameters", [])
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    takes = ", ".join(parameters) or "–"
+    if "$ref" in body:
+        takes += f"; body <code>{escape(body['$ref'].rpartition('/')[2])}</code>"
+    return (
+        f'<details><summary><span class="m">{method.upper()}</span> <code>{escape(path)}</code> '
+        f"{escape(operation.get('summary', ''))}</summary><p>{escape(operation.get('description', ''))}</p>"
+        f"<p>Policy <code>{escape(operation['x-linli-policy'])}</code>. Takes: {takes}</p></details>"
+    )
