@@ -1,0 +1,228 @@
+"""Linli in one process: every service, an embedded PostgreSQL, a bus in memory, the gateway in front.
+
+The same services, tables, outboxes and inboxes as when each runs by itself; this is the only module that knows them
+all, and so the map: which parts there are, and how they are put together.
+
+    LINLI_DATA      where the data is kept (./data)          PORT          where the gateway listens (8000)
+    DATABASE_URL    a PostgreSQL server to use instead of the embedded one (a superuser's URL)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from pydantic import SecretStr, ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chassis import embedded_postgres, migrations
+from chassis.bus import Bus, InProcessBus
+from chassis.service import Runtime, Service, build_app, build_runtime
+from chassis.settings import Settings
+from chassis.telemetry import configure_logging
+from chassis.tokens import Signer, generate_key
+from chassis.world import World
+from gateway.app import build_gateway
+from gateway.compose import Names
+from gateway.routes import load_document
+from services.catalog.app import SERVICE as CATALOG
+from services.members.app import SERVICE as MEMBERS
+from services.members.keys import generate_keys
+from services.notify.app import SERVICE as NOTIFY
+from services.orders.app import SERVICE as ORDERS
+from services.points.app import SERVICE as POINTS
+
+SERVICES = (MEMBERS, CATALOG, ORDERS, POINTS, NOTIFY)
+# Who looks something up at members, each with a key of its own.
+LOOKS_UP = ("gateway", "notify")
+
+# Development mode listens on loopback only; there a known password for the first operator harms nobody.
+DEVELOPMENT_OPERATOR_PASSWORD = "linli-development"  # noqa: S105 - see above
+GRACEFUL_SHUTDOWN_S = 5
+
+
+@dataclass
+class Stack:
+    """All parts, built and not yet started."""
+
+    gateway: ASGIApp
+    apps: Mapping[str, FastAPI]
+    runtimes: Mapping[str, Runtime]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the services, stop them when the block ends."""
+        async with AsyncExitStack() as stack:
+            for app in self.apps.values():
+                await stack.enter_async_context(app.router.lifespan_context(app))
+            yield
+
+    def stop_streams(self) -> None:
+        """Tell what never ends by itself that the process is about to stop."""
+        for runtime in self.runtimes.values():
+            runtime.stopping.set()
+
+
+async def build_stack(
+    settings: Settings,
+    server_url: str,
+    lookup_keys: Mapping[str, str],
+    *,
+    world: World | None = None,
+    bus: Bus | None = None,
+    database_prefix: str = "linli",
+) -> Stack:
+    """Bring every database to the current schema and build every part. `lookup_keys`: PEM by name in `LOOKS_UP`."""
+    world = world or World()
+    bus = bus or InProcessBus()
+    signers = {name: Signer(lookup_keys[name]) for name in LOOKS_UP}
+    public_keys = {name: signer.public_keys() for name, signer in signers.items()}
+    apps: dict[str, FastAPI] = {}
+
+    async def members_app(scope: Scope, receive: Receive, send: Send) -> None:
+        await apps["members"](scope, receive, send)
+
+    members = httpx.AsyncClient(transport=httpx.ASGITransport(members_app), base_url="http://members")
+    runtimes: dict[str, Runtime] = {}
+    for service in SERVICES:
+        url = await _database(server_url, f"{database_prefix}_{service.name}", service)
+        runtimes[service.name] = build_runtime(
+            settings, world, url, members, signer=signers.get(service.name), service_keys=public_keys
+        )
+        apps[service.name] = build_app(service, runtimes[service.name], bus)
+    names = Names(members, signers["gateway"])
+    gateway = build_gateway(load_document(), apps, runtimes["members"].verifier, names, settings, world)
+    return Stack(gateway, apps, runtimes)
+
+
+async def _database(server_url: str, name: str, service: Service) -> str:
+    urls = await migrations.provision(server_url, name)
+    await migrations.upgrade(urls, service.metadata, service.revisions)
+    return urls.application
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says where it listens, and on a signal first ends the live streams: it would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, stack: Stack) -> None:
+        super().__init__(config)
+        self._stack = stack
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            say(f"ready on http://{self.config.host}:{port}  (Ctrl-C stops)")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the loop, and do not raise them again as uvicorn would: we still have to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        yield
+
+    def _on_signal(self, number: int) -> None:
+        if not self.should_exit:
+            say("stopping …")
+        self._stack.stop_streams()
+        self.handle_exit(number, None)
+
+
+async def serve(settings: Settings, server_url: str, lookup_keys: Mapping[str, str]) -> None:
+    """Run until a signal."""
+    stack = await build_stack(settings, server_url, lookup_keys)
+    config = uvicorn.Config(
+        stack.gateway,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+    )
+    async with stack.running():
+        await Server(config, stack).serve()
+    say("stopped")
+
+
+def load_secrets(data: Path) -> dict[str, str]:
+    """The installation's keys, made at the first start and kept in `secrets.json`, readable by its owner only."""
+    path = data / "secrets.json"
+    if path.exists():
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    fresh = {**generate_keys(), **{f"lookup_{name}": generate_key() for name in LOOKS_UP}}
+    partial = path.with_suffix(".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(fresh, file, indent=2)
+    partial.replace(path)
+    return fresh
+
+
+def settings_for(kept: Mapping[str, str]) -> Settings:
+    """The environment's settings, completed by what this installation keeps."""
+    given = Settings(environment=os.environ.get("LINLI_ENVIRONMENT", "development"))  # type: ignore[arg-type]
+    completed: dict[str, object] = {
+        name: SecretStr(kept[name])
+        for name in ("contact_key", "phone_index_key", "token_key")
+        if getattr(given, name) is None
+    }
+    if given.operator_password is None and given.development:
+        completed["operator_password"] = SecretStr(DEVELOPMENT_OPERATOR_PASSWORD)
+    if "PORT" in os.environ:
+        completed["port"] = os.environ["PORT"]
+    if "LINLI_LOG_FORMAT" not in os.environ:
+        completed["log_format"] = "text"
+    return Settings.model_validate({**given.model_dump(), **completed})
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal what happens."""
+    print(f"linli: {sentence}", flush=True)
+
+
+def main() -> int:
+    """Start everything; returns the process's exit code."""
+    data = Path(os.environ.get("LINLI_DATA", "data")).absolute()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        kept = load_secrets(data)
+        settings = settings_for(kept)
+        lookup_keys = {name: kept[f"lookup_{name}"] for name in LOOKS_UP}
+    except (ValidationError, ValueError, KeyError) as error:
+        say(f"cannot start: {error}")
+        return 2
+    configure_logging(settings.log_format)
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        uvloop.run(serve(settings, given.replace("postgresql://", "postgresql+asyncpg://", 1), lookup_keys))
+        return 0
+    try:
+        server = embedded_postgres.start(data / "postgres", say=say)
+    except embedded_postgres.DataDirectoryInUse as error:
+        say(str(error))
+        return 1
+    try:
+        uvloop.run(serve(settings, server.url(), lookup_keys))
+    finally:
+        server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

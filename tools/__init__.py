@@ -1,0 +1,1 @@
+"""Commands for those who work on Linli: write a migration, generate the documents."""
