@@ -1,0 +1,57 @@
+"""The journeys run against `LINLI_URL`, else against a standalone Linli of their own; a file with its own is apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.people import Actor, operator, sign_in
+from tests.journeys.standalone import Standalone
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            apart = item.path.stem in {"test_generated_requests", "test_standalone"}
+            item.add_marker(pytest.mark.xdist_group(item.path.stem if apart else "journeys"))
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the stack under test answers."""
+    given = os.environ.get("LINLI_URL")
+    if given:
+        yield given.rstrip("/")
+        return
+    stack = Standalone(tmp_path_factory.mktemp("journeys") / "data", {"LINLI_OTP_ADDRESS_LIMIT": "10000/hour"})
+    try:
+        yield stack.wait_ready()
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def staff(url: str) -> Iterator[Actor]:
+    """The operator."""
+    with operator(url) as actor:
+        yield actor
+
+
+@pytest.fixture
+def person(url: str) -> Iterator[Actor]:
+    """Somebody new."""
+    with sign_in(url) as actor:
+        yield actor
+
+
+@pytest.fixture(scope="session")
+def area(staff: Actor) -> str:
+    """Id of a community of this run."""
+    city = staff.post("/areas", {"level": "city", "name": "成都市", "name_en": "Chengdu"})
+    community = {"parent_id": city["id"], "level": "community", "name": "玉林北路社区", "name_en": "Yulin North"}
+    return str(staff.post("/areas", community)["id"])

@@ -1,0 +1,71 @@
+"""Standalone as a process: it keeps its data, stops when told, and a kill loses nothing that was answered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.people import Actor, operator, sign_in
+from tests.journeys.standalone import Standalone
+
+pytestmark = pytest.mark.skipif("LINLI_URL" in os.environ, reason="about the standalone process only")
+
+
+def postgres_processes(data: Path) -> list[str]:
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(data) in line and "postgres" in line]
+
+
+def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    stack = Standalone(data)
+    url = stack.wait_ready()
+    with operator(url) as staff, sign_in(url) as member:
+        area = staff.post("/areas", {"level": "city", "name": "成都市"})["id"]
+        member.post("/registrations", {"area_id": area})
+        body = {"area_id": area, "kind": "project", "title": "微心愿", "summary": "实现", "claim_capacity": 50, "publish": True}
+        product = staff.post("/products", body, 201)
+        claim = member.post(f"/products/{product['id']}/claims", {"claimant": {"type": "member", "id": member.id}}, 201)
+        staff.post("/attendances", {"claim_id": claim["id"], "action": "check_in"}, 201)
+        stack.process.send_signal(signal.SIGKILL)
+        stack.process.wait()
+        refresh_token, member_id = member.refresh_token, member.id
+
+    again = Standalone(data)
+    url = again.wait_ready()
+    with operator(url) as staff:
+        answer = staff.post("/auth/refresh", {"refresh_token": refresh_token})
+        staff.take_tokens(answer)
+        assert staff.id == member_id
+        assert staff.get(f"/claims/{claim['id']}")["id"] == claim["id"]
+        staff.until("/me/points", lambda points: points["balance"] == 10)
+    assert again.stop(signal.SIGTERM) == 0
+    assert "linli: stopped" in again.output
+    assert postgres_processes(data) == []
+
+
+def test_a_second_linli_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    first = Standalone(tmp_path / "data")
+    first.wait_ready()
+    second = Standalone(tmp_path / "data")
+    assert second.process.wait(30) == 1
+    assert any("another Linli" in line for line in second.output)
+    assert first.stop(signal.SIGINT) == 0
+
+
+def test_development_mode_listens_on_loopback_only(tmp_path: Path) -> None:
+    stack = Standalone(tmp_path / "data", {"LINLI_HOST": "0.0.0.0"})  # noqa: S104 - what is to be refused
+    assert stack.process.wait(30) == 2
+    assert any("loopback" in line for line in stack.output)
+
+
+def test_production_mode_shows_no_codes(tmp_path: Path) -> None:
+    stack = Standalone(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
+    url = stack.wait_ready()
+    with Actor(url) as stranger:
+        stranger.post("/dev/sms", {"phone": "19900000001"}, 404)
+    assert stack.stop() == 0
