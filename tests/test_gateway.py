@@ -59,7 +59,7 @@ def gateway(upstream: ASGIApp = echo, members_status: int = 200, **settings: Any
 
     def members(request: httpx.Request) -> httpx.Response:
         ids = request.url.params.get_list("ids")
-        return httpx.Response(members_status, json={"names": {i: "居民甲" for i in ids}})
+        return httpx.Response(members_status, json={"names": dict.fromkeys(ids, "居民甲")})
 
     world = World()
     client = httpx.AsyncClient(transport=httpx.MockTransport(members), base_url="http://members")

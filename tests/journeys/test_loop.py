@@ -59,7 +59,8 @@ def test_a_need_becomes_a_project_that_is_claimed_done_reviewed_and_scored(
     )
     assert need["status"] == "posted"
 
-    terms = {"kind": "project", "title": f"慧眼识“基因” {word}", "summary": "专家讲解。", "claimants": "members", "claim_capacity": 1}
+    title = f"慧眼识“基因” {word}"
+    terms = {"kind": "project", "title": title, "summary": "专家讲解。", "claimants": "members", "claim_capacity": 1}
     member.post(f"/needs/{need['id']}/accept", {"product": terms}, 403)
     accepted = coordinator.post(f"/needs/{need['id']}/accept", {"product": terms}, 200)
     product = accepted["product"]
@@ -108,7 +109,8 @@ def test_a_need_becomes_a_project_that_is_claimed_done_reviewed_and_scored(
 
 def test_an_organisation_claims_through_its_admin(people: dict[str, Actor], staff: Actor, area: str) -> None:
     admin, member, coordinator = people["admin"], people["member"], people["coordinator"]
-    organisation = staff.post("/organisations", {"area_id": area, "name": f"种子站党支部 {uuid4().hex[:6]}", "kind": "branch"})
+    branch = {"area_id": area, "name": f"种子站党支部 {uuid4().hex[:6]}", "kind": "branch"}
+    organisation = staff.post("/organisations", branch)
     staff.post("/roles", {"person_id": admin.id, "role": "organisation_admin", "organisation_id": organisation["id"]})
     admin.refresh()
     member.post(f"/organisations/{organisation['id']}/members", status=201)
@@ -168,9 +170,7 @@ def test_points_are_spent_on_a_reward_that_is_collected_at_a_centre(
     assert refused["pickup_code"] is None
 
     product = publish_product(coordinator, area)
-    claim = member.post(
-        f"/products/{product['id']}/claims", {"claimant": {"type": "member", "id": member.id}}, 201
-    )
+    claim = member.post(f"/products/{product['id']}/claims", {"claimant": {"type": "member", "id": member.id}}, 201)
     coordinator.post("/attendances", {"claim_id": claim["id"], "action": "check_in"}, 201)
     member.until("/me/points", lambda answer: answer["balance"] == 10)
     redemption = member.post(f"/rewards/{reward['id']}/redemptions", order, 202)
@@ -192,9 +192,7 @@ def test_a_cancelled_redemption_gives_points_and_stock_back(people: dict[str, Ac
     stock = [{"centre_id": centre["id"], "total": 1}]
     reward = staff.post("/rewards", {"area_id": area, "title": "雨伞", "cost_points": 10, "stock": stock}, 201)
     product = publish_product(coordinator, area)
-    claim = member.post(
-        f"/products/{product['id']}/claims", {"claimant": {"type": "member", "id": member.id}}, 201
-    )
+    claim = member.post(f"/products/{product['id']}/claims", {"claimant": {"type": "member", "id": member.id}}, 201)
     coordinator.post("/attendances", {"claim_id": claim["id"], "action": "check_in"}, 201)
     member.until("/me/points", lambda answer: answer["balance"] == 10)
     order = {"centre_id": centre["id"], "quantity": 1}
