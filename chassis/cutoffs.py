@@ -38,6 +38,8 @@ class Cutoffs:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._not_before: dict[UUID, datetime] = {}
+        # Taken over since the last refresh began: its query may not have seen them.
+        self._recent: dict[UUID, datetime] = {}
 
     def check(self, principal: Principal) -> None:
         """Raise Unauthenticated for a token that is cut off."""
@@ -52,9 +54,10 @@ class Cutoffs:
 
     async def refresh(self) -> None:
         """Take over what is in the database."""
+        self._recent = {}
         async with self._db.transaction() as session:
             rows = await session.execute(select(token_cutoffs.c.subject_id, token_cutoffs.c.not_before))
-            self._not_before = {row.subject_id: row.not_before for row in rows}
+            self._not_before = {row.subject_id: row.not_before for row in rows} | self._recent
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -86,7 +89,8 @@ class Cutoffs:
         )
 
         def take_over() -> None:
-            self._not_before[subject_id] = max(not_before, self._not_before.get(subject_id, not_before))
+            latest = max(not_before, self._not_before.get(subject_id, not_before))
+            self._not_before[subject_id] = self._recent[subject_id] = latest
 
         opened(session).after_commit.append(take_over)
 

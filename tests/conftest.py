@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from chassis import embedded_postgres
+from chassis.telemetry import configure_logging
 from tests.harness import Databases
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_logs() -> None:
+    """Logs as the product writes them: the library's default renders local variables into tracebacks, in seconds."""
+    configure_logging("text")
 
 
 @pytest.fixture(scope="session")

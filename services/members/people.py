@@ -15,7 +15,7 @@ from chassis.i18n import Locale, catalogue
 from chassis.outbox import emit
 from chassis.tokens import Principal
 from contracts.members import PersonChanged, PersonRegistered
-from services.members.models import Contact, Person
+from services.members.models import Contact, Organisation, Person
 from services.members.turns import take_turn
 from services.members.vault import Vault
 
@@ -84,9 +84,10 @@ async def phone_of(session: AsyncSession, vault: Vault, person_id: UUID) -> str 
 
 
 async def names_of(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Display names by id; ids of nobody are left out."""
-    rows = await session.execute(select(Person.id, Person.display_name).where(Person.id.in_(ids)))
-    return {row.id: row.display_name for row in rows}
+    """Names of people and organisations by id; ids of neither are left out."""
+    people = select(Person.id, Person.display_name.label("name")).where(Person.id.in_(ids))
+    organisations = select(Organisation.id, Organisation.name).where(Organisation.id.in_(ids))
+    return {row.id: row.name for row in await session.execute(people.union_all(organisations))}
 
 
 def neutral_name(person_id: UUID, locale: Locale) -> str:

@@ -38,7 +38,7 @@ class ContactView(BaseModel):
 
 
 class NamesView(BaseModel):
-    """Display names by id; ids of nobody are left out."""
+    """Names of people and organisations by id; ids of neither are left out."""
 
     names: dict[UUID, str]
 
