@@ -225,7 +225,10 @@ def all_sent(*buses: RecordingBus) -> list[str]:
 
 async def held_by(db: Any) -> bool:
     async with db.transaction() as session:
-        query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :lock AND granted")
+        query = text(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND objid = :lock AND granted AND datname = current_database()"
+        )
         return bool(await session.scalar(query, {"lock": outbox_module.RELAY_LOCK}))
 
 
@@ -268,7 +271,10 @@ async def test_another_relay_takes_over_when_the_connection_of_the_elected_dies(
                 for _ in range(3):
                     async with second.transaction() as session:
                         await session.execute(
-                            text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objid = :lock AND granted"),
+                            text(
+                                "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                                "WHERE objid = :lock AND granted AND datname = current_database()"
+                            ),
                             {"lock": outbox_module.RELAY_LOCK},
                         )
                     await tell(second, 5)

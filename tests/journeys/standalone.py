@@ -31,6 +31,7 @@ class Standalone:
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "LINLI_DATA": str(self.data), "PORT": "0", **self._environment}
+        environment.pop("DATABASE_URL", None)  # it is about the database that standalone brings
         log = (self.data.parent / f"{self.data.name}.log").open("a", encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "standalone.py"],
