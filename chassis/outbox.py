@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Row, delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.bus import Bus, Letter
@@ -105,14 +106,14 @@ class Relay:
         await self._postpone(connection, failed)
         return len(rows)
 
-    async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[object, Exception]]) -> None:
+    async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[Row[Any], Exception]]) -> None:
         for row, error in failed:
-            attempts = row.attempts + 1  # type: ignore[attr-defined]
+            attempts = row.attempts + 1
             wait_s = min(2 ** min(attempts, 10) / 2, RELAY_BACKOFF_MAX_S)
-            log.warning("publish_failed", routing_key=row.routing_key, attempts=attempts, cause=repr(error))  # type: ignore[attr-defined]
+            log.warning("publish_failed", routing_key=row.routing_key, attempts=attempts, cause=repr(error))
             await connection.execute(
                 update(outbox)
-                .where(outbox.c.id == row.id)  # type: ignore[attr-defined]
+                .where(outbox.c.id == row.id)
                 .values(
                     attempts=attempts,
                     next_at=self._db.world.now() + timedelta(seconds=wait_s),
