@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, delete, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.bus import Bus, Letter
@@ -106,7 +106,7 @@ class Relay:
         await self._postpone(connection, failed)
         return len(rows)
 
-    async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[Row[Any], Exception]]) -> None:
+    async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[Any, Exception]]) -> None:
         for row, error in failed:
             attempts = row.attempts + 1
             wait_s = min(2 ** min(attempts, 10) / 2, RELAY_BACKOFF_MAX_S)
