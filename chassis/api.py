@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 from annotated_types import GroupedMetadata
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
@@ -124,6 +125,10 @@ class PageRequest:
     ) -> None:
         self.limit = limit
         self._cursor = cursor
+
+    def after_id(self) -> UUID | None:
+        """The id to go on after, for lists in the order of their ids."""
+        return self.after(lambda key: UUID(str(key[0])))
 
     def after(self, read: Callable[[Sequence[Any]], T]) -> T | None:
         """The sort key to go on after, made by `read` from the cursor's parts; InvalidInput for a foreign cursor."""

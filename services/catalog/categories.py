@@ -45,7 +45,7 @@ async def list_categories(
     if area_id is not None:
         path = await session.scalar(select(areas.c.path).where(areas.c.id == area_id)) or []
         query = query.where(or_(Category.area_path.contains([area_id]), Category.area_id.in_(path)))
-    after = asked.after(lambda parts: UUID(str(parts[0])))
+    after = asked.after_id()
     if after is not None:
         query = query.where(Category.id > after)
     rows = (await session.scalars(query)).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeVar
-from uuid import UUID
 
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +18,7 @@ async def newest_first(
     session: AsyncSession, query: Select[Listed], model: type[Listed], asked: PageRequest
 ) -> tuple[Sequence[Listed], str | None]:
     """The asked-for page of a query's rows, and the cursor to the next one; ids grow with time."""
-    before = asked.after(lambda parts: UUID(str(parts[0])))
+    before = asked.after_id()
     if before is not None:
         query = query.where(model.id < before)
     rows = (await session.scalars(query.order_by(model.id.desc()).limit(asked.limit + 1))).all()

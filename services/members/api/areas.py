@@ -8,7 +8,7 @@ from uuid import UUID
 from chassis.api import Api, Body, Db, Page, Paging, Words, page
 from chassis.auth import PUBLIC, CurrentPrincipal, roles
 from chassis.errors import NotFound
-from services.members.api.inputs import Name, SearchText, id_of
+from services.members.api.inputs import Name, SearchText
 from services.members.areas import Level, add_area, list_areas
 from services.members.models import Area
 from services.members.registrations import count_registrations
@@ -32,7 +32,7 @@ async def get_areas(
     db: Db, paging: Paging, parent_id: UUID | None = None, level: Level | None = None, q: SearchText | None = None
 ) -> Page[AreaView]:
     """Areas, newest first."""
-    before = paging.after(id_of)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_areas(session, parent_id=parent_id, level=level, q=q, before=before, limit=paging.limit + 1)
     shown, cursor = page(rows, paging.limit, lambda area: (area.id,))

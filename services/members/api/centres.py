@@ -8,7 +8,7 @@ from uuid import UUID
 from chassis.api import Api, Body, Db, Page, Paging, Words, page
 from chassis.auth import PUBLIC, CurrentPrincipal, roles
 from chassis.errors import NotFound
-from services.members.api.inputs import Name, id_of
+from services.members.api.inputs import Name
 from services.members.centres import list_centres, open_centre
 from services.members.models import Centre
 from services.members.views import CentreView
@@ -28,7 +28,7 @@ class NewCentre(Body):
 @api.get("/centres", policy=PUBLIC)
 async def get_centres(db: Db, paging: Paging, area_id: UUID | None = None) -> Page[CentreView]:
     """Centres, newest first; `area_id` stands for its whole subtree."""
-    before = paging.after(id_of)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_centres(session, area_id=area_id, before=before, limit=paging.limit + 1)
     shown, cursor = page(rows, paging.limit, lambda centre: (centre.id,))

@@ -10,7 +10,7 @@ from fastapi import Response
 from chassis.api import Api, Body, Db, Page, Paging, page
 from chassis.auth import PUBLIC, SIGNED_IN, CurrentPrincipal, roles
 from chassis.errors import NotFound
-from services.members.api.inputs import Name, SearchText, id_of
+from services.members.api.inputs import Name, SearchText
 from services.members.memberships import confirm_membership, list_members, request_membership
 from services.members.models import Organisation
 from services.members.organisations import OrganisationKind, list_organisations, register_organisation
@@ -37,7 +37,7 @@ async def get_organisations(
     q: SearchText | None = None,
 ) -> Page[OrganisationView]:
     """Organisations, newest first; `area_id` stands for its whole subtree."""
-    before = paging.after(id_of)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_organisations(session, area_id=area_id, kind=kind, q=q, before=before, limit=paging.limit + 1)
     shown, cursor = page(rows, paging.limit, lambda organisation: (organisation.id,))
@@ -72,7 +72,7 @@ async def get_members(
     status: Literal["requested", "confirmed"] | None = None,
 ) -> Page[OrganisationMemberView]:
     """The organisation's members and who asks to be one, for those who may confirm them."""
-    before = paging.after(id_of)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_members(
             session, principal, organisation_id, status=status, before=before, limit=paging.limit + 1

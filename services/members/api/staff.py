@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 from chassis.api import Api, Body, Db, Page, Paging, page
 from chassis.auth import CurrentPrincipal, roles
 from chassis.i18n import DEFAULT_LOCALE, Locale
-from services.members.api.inputs import Name, id_of
+from services.members.api.inputs import Name
 from services.members.desk import sign_up_person
 from services.members.parts import CurrentParts
 from services.members.phones import Phone
@@ -99,7 +99,7 @@ async def get_roles(
     principal: CurrentPrincipal, db: Db, paging: Paging, person_id: UUID | None = None
 ) -> Page[RoleView]:
     """Roles that are held, newest first; a coordinator sees those within their own areas."""
-    before = paging.after(id_of)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_roles(session, principal, person_id=person_id, before=before, limit=paging.limit + 1)
     shown, cursor = page(rows, paging.limit, lambda role: (role.id,))

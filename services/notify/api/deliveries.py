@@ -28,7 +28,7 @@ class DeliveryView(BaseModel):
 @api.get("/me/deliveries", policy=SIGNED_IN)
 async def list_my_deliveries(db: Db, principal: CurrentPrincipal, paging: Paging) -> Page[DeliveryView]:
     """What was sent to me by SMS, newest first."""
-    before = paging.after(lambda key: UUID(str(key[0])))
+    before = paging.after_id()
     mine = select(Delivery).where(Delivery.person_id == principal.person_id)
     if before is not None:
         mine = mine.where(Delivery.id < before)

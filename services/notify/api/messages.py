@@ -48,7 +48,7 @@ async def list_my_messages(
     unread: Annotated[bool, Query()] = False,
 ) -> Page[MessageView]:
     """My messages, newest first; `unread=true` leaves out those I have read."""
-    before = paging.after(lambda key: UUID(str(key[0])))
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await inbox_page(session, principal.person_id, unread=unread, before=before, limit=paging.limit)
         locale = await reading_locale(session, principal.person_id, accept_language)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, model_validator
@@ -90,7 +90,7 @@ async def my_attendances(principal: CurrentPrincipal, paging: Paging, db: Db) ->
     """Where I have been, newest first."""
     mine = Attendance.person_id == principal.person_id
     async with db.transaction() as session:
-        return _page(await list_attendances(session, mine, paging.after(_last_id), paging.limit), paging.limit)
+        return _page(await list_attendances(session, mine, paging.after_id(), paging.limit), paging.limit)
 
 
 @api.get("/sessions/{session_id}/attendances", policy=roles("coordinator", "organisation_admin", "operator"))
@@ -98,14 +98,10 @@ async def attendances_of_session(
     session_id: UUID, principal: CurrentPrincipal, paging: Paging, db: Db
 ) -> Page[AttendanceView]:
     """Who came to a session, newest first."""
-    before = paging.after(_last_id)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_session_attendances(session, principal, session_id, before, paging.limit)
     return _page(rows, paging.limit)
-
-
-def _last_id(parts: Sequence[Any]) -> UUID:
-    return UUID(str(parts[0]))
 
 
 def _page(rows: Sequence[Attendance], limit: int) -> Page[AttendanceView]:

@@ -55,7 +55,7 @@ async def list_bookings_of_session(
     session_id: UUID, db: Db, paging: Paging, principal: CurrentPrincipal
 ) -> Page[BookingView]:
     """Who booked a session, newest first, for those who run it."""
-    before = paging.after(lambda key: UUID(str(key[0])))
+    before = paging.after_id()
     async with db.transaction() as session:
         offer = await session.get(SessionOffer, session_id)
         if offer is None:
@@ -70,7 +70,7 @@ async def list_bookings_of_session(
 @api.get("/me/bookings", policy=SIGNED_IN)
 async def list_my_bookings(db: Db, paging: Paging, principal: CurrentPrincipal) -> Page[BookingView]:
     """My bookings, newest first."""
-    before = paging.after(lambda key: UUID(str(key[0])))
+    before = paging.after_id()
     async with db.transaction() as session:
         found = await list_bookings(session, before, paging.limit, person_id=principal.person_id)
     shown, cursor = page(found, paging.limit, page_key)

@@ -141,7 +141,7 @@ async def _wait_until_known(db: Database, arriving: Arrivals, product_id: UUID, 
 
 
 async def _page_of_claims(db: Database, paging: Paging, locale: RequestLocale, **of: Any) -> Page[ClaimView]:
-    before = paging.after(lambda key: UUID(str(key[0])))
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_claims(session, before, paging.limit, **of)
         shown, cursor = page(rows, paging.limit, lambda claim: (claim.id,))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -86,10 +85,6 @@ async def call_off(redemption_id: UUID, principal: CurrentPrincipal, db: Db) -> 
 async def my_redemptions(principal: CurrentPrincipal, paging: Paging, db: Db) -> Page[RedemptionView]:
     """My redemptions, newest first."""
     async with db.transaction() as session:
-        rows = await list_redemptions(session, principal.person_id, paging.after(_last_id), paging.limit)
+        rows = await list_redemptions(session, principal.person_id, paging.after_id(), paging.limit)
     shown, cursor = page(rows, paging.limit, lambda redemption: (redemption.id,))
     return Page(items=[view_for(redemption, principal.person_id) for redemption in shown], next_cursor=cursor)
-
-
-def _last_id(parts: Sequence[Any]) -> UUID:
-    return UUID(str(parts[0]))

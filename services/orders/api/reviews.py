@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -74,17 +73,13 @@ async def review(body: NewReview, principal: CurrentPrincipal, arriving: Arrivin
 @api.get("/products/{product_id}/reviews", policy=PUBLIC, openapi_extra={"x-linli-compose": "names"})
 async def reviews_of_product(product_id: UUID, paging: Paging, db: Db) -> ProductReviews:
     """What people say of a product, newest first; empty for one that nobody has reviewed."""
-    before = paging.after(_last_id)
+    before = paging.after_id()
     async with db.transaction() as session:
         rows = await list_reviews(session, product_id, before, paging.limit)
         average, count = await stars_of(session, product_id)
     shown, cursor = page(rows, paging.limit, lambda review: (review.id,))
     items = [_view(row) for row in shown]
     return ProductReviews(items=items, next_cursor=cursor, stars_average=average, count=count)
-
-
-def _last_id(parts: Sequence[Any]) -> UUID:
-    return UUID(str(parts[0]))
 
 
 def _view(posted: Review) -> ReviewView:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Query
 
@@ -30,7 +29,7 @@ async def read_my_points(
 ) -> PointsView:
     """The caller's balances, and why they are what they are: newest entries first."""
     me = Subject("person", principal.person_id)
-    before = paging.after(lambda parts: UUID(str(parts[0])))
+    before = paging.after_id()
     async with db.transaction() as session:
         points = await balances_of(session, me, "points")
         energy = await balances_of(session, me, "energy")
