@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,23 @@ from tests.journeys.standalone import Standalone
 pytestmark = pytest.mark.skipif("LINLI_URL" in os.environ, reason="about the standalone process only")
 
 
+Start = Callable[..., Standalone]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts standalone processes; those that a test leaves running are stopped."""
+    started: list[Standalone] = []
+
+    def begin(data: Path, environment: Mapping[str, str] | None = None) -> Standalone:
+        started.append(Standalone(data, environment))
+        return started[-1]
+
+    yield begin
+    for stack in started:
+        stack.stop()
+
+
 def postgres_processes(data: Path) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -23,9 +41,9 @@ def postgres_processes(data: Path) -> list[str]:
     return [command for command in found if str(data) in command and "postgres" in command]
 
 
-def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path: Path) -> None:
+def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "data"
-    stack = Standalone(data)
+    stack = start(data)
     url = stack.wait_ready()
     with operator(url) as staff, sign_in(url) as member:
         area = staff.post("/areas", {"level": "city", "name": "成都市"})["id"]
@@ -38,7 +56,7 @@ def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path:
         stack.process.wait()
         refresh_token, member_id = member.refresh_token, member.id
 
-    again = Standalone(data)
+    again = start(data)
     url = again.wait_ready()
     with operator(url) as staff:
         answer = staff.post("/auth/refresh", {"refresh_token": refresh_token})
@@ -51,23 +69,23 @@ def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path:
     assert postgres_processes(data) == []
 
 
-def test_a_second_linli_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    first = Standalone(tmp_path / "data")
+def test_a_second_linli_on_the_same_data_is_refused(tmp_path: Path, start: Start) -> None:
+    first = start(tmp_path / "data")
     first.wait_ready()
-    second = Standalone(tmp_path / "data")
+    second = start(tmp_path / "data")
     assert second.process.wait(30) == 1
     assert any("another Linli" in line for line in second.output)
     assert first.stop(signal.SIGINT) == 0
 
 
-def test_development_mode_listens_on_loopback_only(tmp_path: Path) -> None:
-    stack = Standalone(tmp_path / "data", {"LINLI_HOST": "0.0.0.0"})  # noqa: S104 - what is to be refused
+def test_development_mode_listens_on_loopback_only(tmp_path: Path, start: Start) -> None:
+    stack = start(tmp_path / "data", {"LINLI_HOST": "0.0.0.0"})  # noqa: S104 - what is to be refused
     assert stack.process.wait(30) == 2
     assert any("loopback" in line for line in stack.output)
 
 
-def test_production_mode_shows_no_codes(tmp_path: Path) -> None:
-    stack = Standalone(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
+def test_production_mode_shows_no_codes(tmp_path: Path, start: Start) -> None:
+    stack = start(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
     url = stack.wait_ready()
     with Actor(url) as stranger:
         stranger.post("/dev/sms", {"phone": "19900000001"}, 404)
