@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
+from urllib.parse import quote
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,7 +70,7 @@ class RequestContext:
                 await self._app(scope, receive, send_with_id)
             finally:
                 took_ms = round((time.perf_counter() - started) * 1000, 1)
-                log.info("request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms)
+                log.info("request", method=scope["method"], path=quote(scope["path"]), status=status, took_ms=took_ms)
 
 
 def current_request_id() -> str | None:

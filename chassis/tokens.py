@@ -46,13 +46,17 @@ class Grant(BaseModel):
     organisation_id: UUID | None = None
 
 
+# The last second of the year 9999, which a datetime can still hold.
+TIME_MAX_S = 253_402_300_799
+
+
 class _AccessClaims(BaseModel):
     iss: Literal["linli-members"]
     aud: Literal["linli"]
     sub: UUID
     sid: UUID
-    iat: float
-    exp: float
+    iat: float = Field(ge=0, le=TIME_MAX_S)
+    exp: float = Field(ge=0, le=TIME_MAX_S)
     roles: list[Grant] = Field(max_length=200)
 
 
@@ -60,7 +64,7 @@ class _ServiceClaims(BaseModel):
     iss: str
     aud: Literal["linli-members"]
     scope: str
-    exp: float
+    exp: float = Field(ge=0, le=TIME_MAX_S)
 
 
 @dataclass(frozen=True, slots=True)

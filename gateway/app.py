@@ -81,9 +81,13 @@ class Gateway:
             await answer(refusal, negotiate(language.decode("latin-1")))(scope, receive, watched)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._table.match(scope["method"], scope["path"])
-        principal = await self._principal(scope, route)
         address = str((scope.get("client") or ("unknown", 0))[0])
+        try:
+            route = self._table.match(scope["method"], scope["path"])
+            principal = await self._principal(scope, route)
+        except Refusal:
+            await self._limits.count(address, address)
+            raise
         await self._limits.count(str(principal.person_id) if principal else address, address, route.template)
         upstream = self._upstreams.get(route.service)
         if upstream is None:

@@ -20,8 +20,8 @@ class RateLimits:
         self._requests = parse(settings.request_limit)
         self._codes = parse(settings.otp_address_limit)
 
-    async def count(self, caller: str, address: str, template: str) -> None:
-        """Count one request of the caller; TooManyRequests when it is over the limit."""
+    async def count(self, caller: str, address: str, template: str | None = None) -> None:
+        """Count one request of the caller, to no route of ours without a template; TooManyRequests over the limit."""
         if not await self._limiter.hit(self._requests, caller):
             raise TooManyRequests()
         if template == CODE_ROUTE and not await self._limiter.hit(self._codes, "otp", address):

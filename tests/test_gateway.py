@@ -139,6 +139,14 @@ async def test_who_asks_too_often_is_told_to_wait() -> None:
     assert with_token.status_code == 200
 
 
+async def test_bad_tokens_and_unknown_paths_count_too() -> None:
+    async with gateway(request_limit="3/minute") as door:
+        forged = {"Authorization": "Bearer a.b.c"}
+        statuses = [(await door.get("/api/v1/things", headers=forged)).status_code for _ in range(2)]
+        statuses += [(await door.get("/api/v1/nothing")).status_code for _ in range(2)]
+    assert statuses == [401, 401, 404, 429]
+
+
 async def test_sign_in_codes_are_limited_by_address_whatever_headers_say() -> None:
     async with gateway(otp_address_limit="2/minute") as door:
         answers = [

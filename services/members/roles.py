@@ -87,10 +87,17 @@ async def revoke_role(session: AsyncSession, principal: Principal, role_id: UUID
     await _require_grantor(session, principal, role.role, await _area_of(session, role.area_id, role.organisation_id))
     if role.role == "operator" and await _operators(session) == 1:
         raise LastOperator()
+    # From here on no token is signed with this role; those signed before are older than the fact that refuses them.
+    await session.execute(select(Person.id).where(Person.id == role.person_id).with_for_update())
     role.revoked_at = world_of(session).now()
     role.version += 1
     emit(session, RoleRevoked(role_id=role.id, person_id=role.person_id, role=role.role), sequence=role.version)
     note(session, principal.person_id, "revoke_role", role.person_id, role=role.role, role_id=role.id)
+
+
+async def keep_roles(session: AsyncSession, person_id: UUID) -> None:
+    """Until this transaction ends, nobody takes a role from the person: what a token says holds when it is signed."""
+    await session.execute(select(Person.id).where(Person.id == person_id).with_for_update(read=True))
 
 
 async def grants_of(session: AsyncSession, person_id: UUID) -> list[Grant]:

@@ -20,7 +20,7 @@ from chassis.outbox import emit
 from chassis.tokens import Signer
 from contracts.members import SignedOut
 from services.members.refusals import SignInEnded
-from services.members.roles import grants_of
+from services.members.roles import grants_of, keep_roles
 from services.members.sign_in_models import RefreshToken, SignIn
 
 REFRESH_TOKEN_BYTES = 32
@@ -90,6 +90,7 @@ async def _issue(session: AsyncSession, signer: Signer, sign_in: SignIn) -> Toke
     world = world_of(session)
     refresh_token = urlsafe_b64encode(world.random.randbytes(REFRESH_TOKEN_BYTES)).decode().rstrip("=")
     session.add(RefreshToken(token_hash=_hash(refresh_token), sign_in_id=sign_in.id, expires_at=sign_in.expires_at))
+    await keep_roles(session, sign_in.person_id)
     grants = await grants_of(session, sign_in.person_id)
     access_token = signer.access_token(sign_in.person_id, sign_in.id, grants, world.now())
     return Tokens(sign_in.person_id, access_token, refresh_token)

@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.db import world_of
-from chassis.errors import Forbidden, NotFound
+from chassis.errors import Forbidden, InvalidInput, NotFound
 from chassis.outbox import emit
 from chassis.tokens import Principal
 from contracts.orders import AttendanceRecorded, AttendanceVoided
 from services.orders.models import Booking, Claim, ProductOffer, SessionOffer
 from services.orders.models.attendance import Attendance
 from services.orders.refusals import BookingNotConfirmed, ClaimEnded, NotCheckedIn, OverlappingAttendance, OwnAttendance
+from services.orders.registrations import is_member
 from services.orders.tickets import as_printed
 
 # A check-out that was forgotten until later credits no more than a day.
@@ -132,7 +133,7 @@ async def _subject_of(session: AsyncSession, pointer: Pointer) -> _Subject:
         claim = await session.get(Claim, pointer.claim_id, with_for_update={"read": True})
         if claim is None:
             raise NotFound()
-        return _work_of(claim, pointer.person_id)
+        return _work_of(claim, await _worker(session, claim, pointer.person_id))
     which = Booking.id == pointer.booking_id if pointer.ticket is None else Booking.ticket == as_printed(pointer.ticket)
     found = select(Booking, SessionOffer.title).join(SessionOffer, SessionOffer.session_id == Booking.session_id)
     row = (await session.execute(found.where(which).with_for_update(read=True, of=Booking))).one_or_none()
@@ -151,9 +152,18 @@ async def _subject_of(session: AsyncSession, pointer: Pointer) -> _Subject:
     )
 
 
-def _work_of(claim: Claim, person_id: UUID | None) -> _Subject:
+async def _worker(session: AsyncSession, claim: Claim, named: UUID | None) -> UUID:
+    """Who works for the claim: who made it or, where it is an organisation's, one of its confirmed members."""
+    if named is None or named == claim.person_id:
+        return claim.person_id
+    if claim.claimant_type == "organisation" and await is_member(session, claim.claimant_id, named):
+        return named
+    raise InvalidInput(("body.person_id", "exists", {"thing": "member of the claimant"}))
+
+
+def _work_of(claim: Claim, person_id: UUID) -> _Subject:
     return _Subject(
-        person_id=person_id or claim.person_id,
+        person_id=person_id,
         product_id=claim.product_id,
         session_id=None,
         booking_id=None,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.db import world_of
@@ -22,8 +22,9 @@ from contracts.event import Envelope
 from contracts.orders import BookingCancelled, BookingConfirmed
 from services.orders.booking_views import BookingView, about, booking_view, runs
 from services.orders.models import Booking, SessionOffer
+from services.orders.models.attendance import Attendance
 from services.orders.offers import close_sessions, put_sessions
-from services.orders.refusals import BookingClosed, BookingEnded, StillWaiting
+from services.orders.refusals import AlreadyAttended, BookingClosed, BookingEnded, StillWaiting
 from services.orders.waiting import promote, unseat
 
 CancelReason = Literal["person", "coordinator", "session_cancelled"]
@@ -52,6 +53,9 @@ async def cancel_booking(session: AsyncSession, principal: Principal, booking_id
         return booking_view(booking, offer, None)
     if offer.starts_at <= world_of(session).now():
         raise BookingClosed()
+    came = exists().where(Attendance.booking_id == booking.id, Attendance.status != "voided")
+    if await session.scalar(select(came)):
+        raise AlreadyAttended()
     _cancel(session, offer, booking, "person" if principal.person_id == booking.person_id else "coordinator")
     await session.flush()
     await promote(session, offer)

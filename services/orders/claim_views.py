@@ -9,14 +9,18 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from chassis.api import Body
 from chassis.errors import NotFound
 from chassis.i18n import DEFAULT_LOCALE, Locale
 from contracts.orders import ClaimantType
 from services.orders.models import Claim, ProgressUpdate
+
+# Of one claim; a list shows the newest of each.
+REPORTS_SHOWN = 20
 
 
 class Claimant(Body):
@@ -35,7 +39,10 @@ class ProgressView(BaseModel):
 
 
 class ClaimView(BaseModel):
-    """A claim as everybody may see it. `lease_until`: until when to sign or, once signed, to report progress."""
+    """A claim as everybody may see it. `lease_until`: until when to sign or, once signed, to report progress.
+
+    `progress`: the newest reports, in a list of claims only the last one of each.
+    """
 
     id: UUID
     product_id: UUID
@@ -70,7 +77,12 @@ async def read_claim(session: AsyncSession, claim_id: UUID, locale: Locale) -> C
     claim = await session.get(Claim, claim_id)
     if claim is None:
         raise NotFound()
-    return (await claim_views(session, [claim], locale))[0]
+    return await whole_view(session, claim, locale)
+
+
+async def whole_view(session: AsyncSession, claim: Claim, locale: Locale) -> ClaimView:
+    """The claim with its newest `REPORTS_SHOWN` progress reports."""
+    return (await claim_views(session, [claim], locale, REPORTS_SHOWN))[0]
 
 
 async def list_claims(
@@ -92,12 +104,16 @@ async def list_claims(
     return (await session.scalars(found)).all()
 
 
-async def claim_views(session: AsyncSession, claims: Sequence[Claim], locale: Locale) -> list[ClaimView]:
-    """The claims with their progress, read in one query for all."""
+async def claim_views(
+    session: AsyncSession, claims: Sequence[Claim], locale: Locale, reports_shown: int = 1
+) -> list[ClaimView]:
+    """The claims with their newest progress reports, oldest of them first, read in one query for all."""
     update = ProgressUpdate
-    reports = select(update).where(update.claim_id.in_([claim.id for claim in claims])).order_by(update.id)
+    newest = select(update).where(update.claim_id == Claim.id).order_by(update.id.desc()).limit(reports_shown).lateral()
+    shown = aliased(update, newest)
+    reports = select(shown).select_from(Claim).join(newest, true()).where(Claim.id.in_([claim.id for claim in claims]))
     by_claim: defaultdict[UUID, list[ProgressUpdate]] = defaultdict(list)
-    for report in await session.scalars(reports):
+    for report in await session.scalars(reports.order_by(shown.id)):
         by_claim[report.claim_id].append(report)
     return [claim_view(claim, by_claim[claim.id], locale) for claim in claims]
 

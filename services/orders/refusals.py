@@ -138,3 +138,9 @@ class NotReadyForCollection(Refusal):
     """The redemption ended before the reward was collected."""
 
     type = "redemption_ended"
+
+
+class AlreadyAttended(Refusal):
+    """The party was checked in: its booking cannot be cancelled any more."""
+
+    type = "already_attended"

@@ -22,6 +22,12 @@ async def is_registered(session: AsyncSession, person_id: UUID) -> bool:
     return bool(await session.scalar(select(active)))
 
 
+async def is_member(session: AsyncSession, organisation_id: UUID, person_id: UUID) -> bool:
+    """Whether the organisation confirmed the person as its member."""
+    confirmed = exists().where(Membership.organisation_id == organisation_id, Membership.person_id == person_id)
+    return bool(await session.scalar(select(confirmed)))
+
+
 async def put_registrations(session: AsyncSession, envelopes: Sequence[Envelope[RegistrationChanged]]) -> None:
     """Handler: somebody registered with an area, or left it."""
     await _put(session, Registration, "registration_id", envelopes, [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, any_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Uuid, any_, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,8 +16,9 @@ from chassis.errors import NotFound
 from chassis.outbox import emit
 from chassis.scopes import path_of
 from chassis.tables import scopes
+from chassis.tokens import Principal
 from contracts.orders import ClaimantType, ReviewPosted
-from services.orders.models import Claim, Registration, SessionOffer
+from services.orders.models import Claim, Membership, Registration, SessionOffer
 from services.orders.models.attendance import Attendance
 from services.orders.models.reviews import Review
 from services.orders.refusals import AlreadyReviewed, NotCompleted, NotEntitled
@@ -38,18 +39,18 @@ class Reviewed:
 
 
 async def post_review(
-    session: AsyncSession, author_id: UUID, subject_type: SubjectType, subject_id: UUID, stars: int, words: str
+    session: AsyncSession, author: Principal, subject_type: SubjectType, subject_id: UUID, stars: int, words: str
 ) -> Review:
-    """Say once, in public, how a completed claim or a session was."""
+    """Say once, in public, how a completed claim or a session was; nobody reviews what they did themselves."""
     find = _completed_claim if subject_type == "claim" else _session
-    reviewed = await find(session, subject_id, author_id)
+    reviewed = await find(session, subject_id, author)
     world = world_of(session)
     review = {
         "id": world.new_id(),
         "subject_type": reviewed.type,
         "subject_id": reviewed.id,
         "product_id": reviewed.product_id,
-        "author_id": author_id,
+        "author_id": author.person_id,
         "stars": stars,
         "text": words,
         "created_at": world.now(),
@@ -94,31 +95,34 @@ async def stars_of(session: AsyncSession, product_id: UUID) -> tuple[float | Non
     return (None if average is None else float(average)), count
 
 
-async def _completed_claim(session: AsyncSession, claim_id: UUID, author_id: UUID) -> Reviewed:
+async def _completed_claim(session: AsyncSession, claim_id: UUID, author: Principal) -> Reviewed:
     claim = await session.get(Claim, claim_id)
     if claim is None:
         raise NotFound()
-    if author_id in {claim.person_id, claim.claimant_id}:
+    if await _did(session, author, Claim.id == claim_id):
         raise NotEntitled()
     if claim.status != "completed":
         raise NotCompleted()
-    was_served = await _attended(session, author_id, Attendance.product_id == claim.product_id)
-    if not was_served and not await _lives_around(session, author_id, claim.area_id):
-        raise NotEntitled()
+    served = (Attendance.product_id == claim.product_id) & Attendance.booking_id.is_not(None)
+    if not await _attended(session, author.person_id, served):
+        await _require_neighbour(session, author.person_id, claim.area_id)
     return Reviewed("claim", claim.id, claim.product_id, claim.area_id, claim.title, _claimant_of(claim))
 
 
-async def _session(session: AsyncSession, session_id: UUID, author_id: UUID) -> Reviewed:
+async def _session(session: AsyncSession, session_id: UUID, author: Principal) -> Reviewed:
     """The session, for who came to it at once, for the area's residents once it is over."""
     offer = await session.get(SessionOffer, session_id)
     if offer is None:
         raise NotFound()
-    if not await _attended(session, author_id, Attendance.session_id == session_id):
-        if not await _lives_around(session, author_id, offer.area_id):
-            raise NotEntitled()
+    standing = (Claim.product_id == offer.product_id) & (Claim.status != "released")
+    if await _did(session, author, standing):
+        raise NotEntitled()
+    if not await _attended(session, author.person_id, Attendance.session_id == session_id):
+        await _require_neighbour(session, author.person_id, offer.area_id)
         if offer.status == "cancelled" or world_of(session).now() < offer.ends_at:
             raise NotCompleted()
-    claimant = await _only_claimant(session, offer.product_id)
+    claims = (await session.scalars(select(Claim).where(standing).limit(2))).all()
+    claimant = _claimant_of(claims[0]) if len(claims) == 1 else None
     return Reviewed("session", offer.session_id, offer.product_id, offer.area_id, offer.title, claimant)
 
 
@@ -127,8 +131,24 @@ async def _attended(session: AsyncSession, person_id: UUID, what: ColumnElement[
     return (await session.scalars(there.limit(1))).first() is not None
 
 
-async def _lives_around(session: AsyncSession, person_id: UUID, area_id: UUID) -> bool:
-    """Whether the person is registered with the area, one around it or one within it."""
+async def _did(session: AsyncSession, author: Principal, claims: ColumnElement[bool]) -> bool:
+    """Whether the author made one of these claims, worked for it, or belongs to the organisation whose claim it is."""
+    me = author.person_id
+    administered = [grant.organisation_id for grant in author.grants if grant.organisation_id]
+    memberships = select(Membership.organisation_id).where(Membership.person_id == me)
+    worked = exists().where(Attendance.claim_id == Claim.id, Attendance.person_id == me, Attendance.status != "voided")
+    own = or_(
+        Claim.person_id == me,
+        Claim.claimant_id == me,
+        Claim.claimant_id.in_(administered),
+        Claim.claimant_id.in_(memberships),
+        worked,
+    )
+    return (await session.scalars(select(Claim.id).where(claims, own).limit(1))).first() is not None
+
+
+async def _require_neighbour(session: AsyncSession, person_id: UUID, area_id: UUID) -> None:
+    """Raise NotEntitled unless the person is registered with the area, one around it or one within it."""
     path = await path_of(session, area_id)
     registered = (
         select(Registration.registration_id)
@@ -140,14 +160,8 @@ async def _lives_around(session: AsyncSession, person_id: UUID, area_id: UUID) -
             or_(Registration.area_id.in_(path), literal(area_id, Uuid) == any_(scopes.c.path)),
         )
     )
-    return (await session.scalars(registered.limit(1))).first() is not None
-
-
-async def _only_claimant(session: AsyncSession, product_id: UUID) -> tuple[ClaimantType, UUID] | None:
-    """Who holds the product's one claim; nobody in particular when there are more."""
-    held = select(Claim).where(Claim.product_id == product_id, Claim.status != "released").limit(2)
-    claims = (await session.scalars(held)).all()
-    return _claimant_of(claims[0]) if len(claims) == 1 else None
+    if (await session.scalars(registered.limit(1))).first() is None:
+        raise NotEntitled()
 
 
 def _claimant_of(claim: Claim) -> tuple[ClaimantType, UUID]:

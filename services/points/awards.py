@@ -8,17 +8,18 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.db import world_of
 from chassis.outbox import emit
 from contracts.event import Envelope
-from contracts.orders import ClaimAccepted, ClaimantType, ClaimCompleted, ReviewPosted
+from contracts.orders import ClaimAccepted, ClaimantType, ClaimCompleted, ClaimReleased, ReviewPosted
 from contracts.points import PointsAwarded
 from services.points.ledger import Place, Posting, Reason, Subject, award, balances_of, lock_ledger, post, take
-from services.points.models import Rule, Transfer
+from services.points.models import ReleasedClaim, Rule, Transfer
 from services.points.rules import applies, holding_at, rules_for, worth
 from services.points.scores import record_scores
 
@@ -38,12 +39,27 @@ class Deed:
 
 
 async def award_claims(session: AsyncSession, envelopes: Sequence[Envelope[ClaimAccepted | ClaimCompleted]]) -> None:
-    """Handler: the claimant gets what the rules give for a claim, or for its completion."""
+    """Handler: the claimant gets what the rules give for a claim or its completion, unless it was released."""
+    await lock_ledger(session)
+    heard_of = ReleasedClaim.claim_id.in_([envelope.data.claim_id for envelope in envelopes])
+    released = set(await session.scalars(select(ReleasedClaim.claim_id).where(heard_of)))
     deeds = [
         _deed(envelope, envelope.data.claim_id, claimant(envelope.data.claimant_type, envelope.data.claimant_id))
         for envelope in envelopes
+        if envelope.data.claim_id not in released
     ]
     await award_deeds(session, deeds)
+
+
+async def reverse_claims(session: AsyncSession, envelopes: Sequence[Envelope[ClaimReleased]]) -> None:
+    """Handler: who gives a claim's place back gives back what it was worth."""
+    await lock_ledger(session)
+    rules = {rule.key for rule in await rules_for(session, ClaimAccepted.type)}
+    for envelope in envelopes:
+        claim_id = envelope.data.claim_id
+        await session.execute(insert(ReleasedClaim).values(claim_id=claim_id).on_conflict_do_nothing())
+        keys = [_dedupe_key(rule, claim_id) for rule in sorted(rules)]
+        await _reverse(session, (Transfer.kind == "award") & Transfer.dedupe_key.in_(keys), envelope)
 
 
 async def award_reviews(session: AsyncSession, envelopes: Sequence[Envelope[ReviewPosted]]) -> None:
@@ -97,7 +113,7 @@ def _award(transfer_id: UUID, deed: Deed, rule: Rule, place: Place) -> Posting:
     return Posting(
         id=transfer_id,
         kind="award",
-        dedupe_key=f"{rule.key}:{deed.source_id}",
+        dedupe_key=_dedupe_key(rule.key, deed.source_id),
         subject=deed.subject,
         asset=rule.asset,
         amount=amount,
@@ -108,10 +124,19 @@ def _award(transfer_id: UUID, deed: Deed, rule: Rule, place: Place) -> Posting:
     )
 
 
+def _dedupe_key(rule: str, source_id: UUID) -> str:
+    """Under which a rule's award for one thing is posted once."""
+    return f"{rule}:{source_id}"
+
+
 async def reverse_awards(session: AsyncSession, awarded_for: UUID, cause: Envelope[Any]) -> None:
-    """Take back everything that the fact `awarded_for` was awarded; what is spent already is owed. Ledger is locked."""
-    awards = select(Transfer).where(Transfer.event_id == awarded_for, Transfer.kind == "award").order_by(Transfer.id)
-    for given in (await session.scalars(awards)).all():
+    """Take back everything that the fact `awarded_for` was awarded. Ledger is locked."""
+    await _reverse(session, (Transfer.event_id == awarded_for) & (Transfer.kind == "award"), cause)
+
+
+async def _reverse(session: AsyncSession, awards: ColumnElement[bool], cause: Envelope[Any]) -> None:
+    """Take these awards back, once each; what is spent already is owed."""
+    for given in (await session.scalars(select(Transfer).where(awards).order_by(Transfer.id))).all():
         subject = Subject(given.subject_type, given.subject_id)
         posting = Posting(
             id=world_of(session).new_id(),

@@ -8,13 +8,14 @@ from contracts.orders import (
     AttendanceVoided,
     ClaimAccepted,
     ClaimCompleted,
+    ClaimReleased,
     RedemptionCancelled,
     RedemptionCollected,
     RedemptionConfirmed,
     RedemptionRequested,
     ReviewPosted,
 )
-from services.points.awards import award_claims, award_reviews
+from services.points.awards import award_claims, award_reviews, reverse_claims
 from services.points.holds import capture_holds, confirm_holds, place_holds, release_holds
 from services.points.participations import count_check_ins, void_attendances
 
@@ -23,6 +24,7 @@ HANDLERS: Handlers = {
     AttendanceVoided: void_attendances,
     ClaimAccepted: award_claims,
     ClaimCompleted: award_claims,
+    ClaimReleased: reverse_claims,
     ReviewPosted: award_reviews,
     RedemptionRequested: place_holds,
     RedemptionConfirmed: confirm_holds,

@@ -168,6 +168,14 @@ class Attendance(Base):
     )
 
 
+class ReleasedClaim(Base):
+    """A claim that gave its place back: it is worth nothing, also if its acceptance is heard of only later."""
+
+    __tablename__ = "released_claims"
+
+    claim_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+
+
 class Score(Base):
     """What a subject won in a season in an area and all below it; of equal scores the one reached first is ahead."""
 

@@ -16,7 +16,7 @@ from chassis.db import Database
 from chassis.errors import Forbidden, NotArrived
 from chassis.idempotency import Keyed
 from chassis.tokens import Principal
-from services.orders.claim_views import Claimant, ClaimView, claim_views, list_claims, read_claim
+from services.orders.claim_views import Claimant, ClaimView, claim_views, list_claims, read_claim, whole_view
 from services.orders.claims import ClaimRequest
 from services.orders.leases import complete_claim, release_claim, report_progress, sign_claim
 from services.orders.models import ProductOffer
@@ -82,7 +82,7 @@ async def sign(claim_id: UUID, db: Db, principal: CurrentPrincipal, locale: Requ
     """Sign the responsibility agreement. 409: `claim_ended`."""
     async with db.transaction() as session:
         claim = await sign_claim(session, principal, claim_id)
-        return (await claim_views(session, [claim], locale))[0]
+        return await whole_view(session, claim, locale)
 
 
 @api.post("/claims/{claim_id}/progress", policy=SIGNED_IN)
@@ -92,7 +92,7 @@ async def progress(
     """Report progress, which extends the lease. 409: `not_signed`, `claim_ended`."""
     async with db.transaction() as session:
         claim = await report_progress(session, principal, claim_id, body.percent, body.note)
-        return (await claim_views(session, [claim], locale))[0]
+        return await whole_view(session, claim, locale)
 
 
 @api.post("/claims/{claim_id}/complete", policy=roles("coordinator", "operator"))
@@ -100,7 +100,7 @@ async def complete(claim_id: UUID, db: Db, principal: CurrentPrincipal, locale: 
     """Accept the completion, as the area's coordinator. 409: `not_signed`, `claim_ended`."""
     async with db.transaction() as session:
         claim = await complete_claim(session, principal, claim_id)
-        return (await claim_views(session, [claim], locale))[0]
+        return await whole_view(session, claim, locale)
 
 
 @api.post("/claims/{claim_id}/release", policy=SIGNED_IN)
@@ -108,7 +108,7 @@ async def release(claim_id: UUID, db: Db, principal: CurrentPrincipal, locale: R
     """Give the place back. 409: `claim_ended` when it is completed."""
     async with db.transaction() as session:
         claim = await release_claim(session, principal, claim_id)
-        return (await claim_views(session, [claim], locale))[0]
+        return await whole_view(session, claim, locale)
 
 
 def _require_may_claim(principal: Principal, claimant: Claimant) -> None:

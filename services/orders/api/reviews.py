@@ -66,7 +66,7 @@ async def review(body: NewReview, principal: CurrentPrincipal, arriving: Arrivin
     if subject.type == "session":
         await arriving.wait_for(offer)
     async with db.transaction() as session:
-        posted = await post_review(session, principal.person_id, subject.type, subject.id, body.stars, body.text)
+        posted = await post_review(session, principal, subject.type, subject.id, body.stars, body.text)
     return _view(posted)
 
 

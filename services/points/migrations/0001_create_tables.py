@@ -72,8 +72,9 @@ RULES = [
         "asset": "energy",
         "conditions": {},
         "amount": {"base": 5},
-        "text": "认领一个项目，计 5 正能量值（分值为本产品自定，来源未作规定）",
-        "text_en": "5 positive energy for a claim (a product decision: the sources give no weight)",
+        "text": "认领一个项目，计 5 正能量值，释放时收回（分值为本产品自定，来源未作规定）",
+        "text_en": "5 positive energy for a claim, taken back if it is released"
+        " (a product decision: the sources give no weight)",
     },
     {
         "key": "completion",
@@ -142,6 +143,11 @@ def upgrade() -> None:
         ["person_id", "product_id"],
         unique=True,
         postgresql_where=sa.text("counted"),
+    )
+    op.create_table(
+        "released_claims",
+        sa.Column("claim_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("claim_id", name=op.f("pk_released_claims")),
     )
     op.create_table(
         "holds",
@@ -362,6 +368,7 @@ def downgrade() -> None:
     op.drop_index("uq_attendances_counted", table_name="attendances", postgresql_where=sa.text("counted"))
     op.drop_index("ix_attendances_person_id_product_id", table_name="attendances")
     op.drop_table("attendances")
+    op.drop_table("released_claims")
     op.drop_table("accounts")
     # ### end Alembic commands ###
     op.execute("DROP FUNCTION refuse_change")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from contracts.event import EVENT_TYPES
 from contracts.members import PersonRegistered, RegistrationChanged, RoleGranted, RoleRevoked
 from services.members.models import AuditEntry, Contact
-from services.members.roles import ROLES_MAX
+from services.members.roles import ROLES_MAX, grants_of, keep_roles
 from services.members.vault import Unreadable
 from tests.harness import Person, coordinator, operator
 from tests.services.members.conftest import NOTIFY, Members
@@ -44,6 +44,27 @@ async def test_a_role_is_granted_once_carried_by_the_next_token_and_revoked(memb
     assert not (await members.runtime.verifier.verify(again["access_token"])).has("coordinator")
     assert (await members.bearer("GET", "/me", again["access_token"])).status_code == 200
     assert (await members.post("/roles", person=operator(), json=body)).json()["id"] != role["id"]
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])
+async def test_no_token_with_a_role_is_younger_than_the_fact_that_refuses_it(members: Members, guarded: bool):
+    """A refresh reads the roles, then somebody revokes one, then the token is signed: the revocation has to wait."""
+    tokens, area = await members.sign_in("13800000001"), await members.area()
+    person_id = UUID(tokens["person_id"])
+    body = {"person_id": str(person_id), "role": "coordinator", "area_id": area}
+    role = (await members.post("/roles", person=operator(), json=body)).json()
+    async with members.db.transaction() as session:
+        if guarded:
+            await keep_roles(session, person_id)
+        assert await grants_of(session, person_id)
+        revoking = asyncio.create_task(members.delete(f"/roles/{role['id']}", person=operator()))
+        await asyncio.wait([revoking], timeout=0.5)
+        members.clock.advance(seconds=1)
+        signed_at = members.clock()
+        assert revoking.done() is not guarded
+    assert (await revoking).status_code == 204
+    [revoked] = await members.envelopes(RoleRevoked)
+    assert (signed_at <= revoked.time) is guarded
 
 
 async def test_a_coordinator_grants_some_roles_within_their_own_areas(members: Members):

@@ -3,6 +3,7 @@ from uuid import UUID, uuid4
 
 from chassis.tokens import Grant
 from contracts.catalog import SessionScheduled
+from contracts.members import MembershipConfirmed
 from contracts.orders import AttendanceRecorded, AttendanceVoided
 from services.orders.app import SERVICE
 from tests.harness import Databases, Person, ServiceUnderTest, coordinator, operator, run_service
@@ -135,10 +136,40 @@ async def test_nobody_is_in_two_sessions_at_once_whoever_holds_them(databases: D
         assert (await record(orders, staff, booking_id=there["id"])).status_code == 201
 
 
-async def test_a_claim_has_one_attendance_for_each_person_who_worked(databases: Databases):
+async def test_who_was_checked_in_cannot_cancel_until_that_is_void(databases: Databases):
+    async with run_service(SERVICE, databases) as orders:
+        ann, scheduled = Person(), await offer_session(orders)
+        booking = await book(orders, scheduled, ann)
+        came = (await record(orders, operator(), booking_id=booking["id"])).json()
+        path = f"/bookings/{booking['id']}/cancel"
+        assert refusal(await orders.post(path, person=ann)) == (409, "already_attended")
+        await orders.post(f"/attendances/{came['id']}/void", person=operator(), json={"reason": "扫错了"})
+        assert (await orders.post(path, person=ann)).json()["status"] == "cancelled"
+
+
+async def test_nobody_is_credited_with_work_for_a_claim_that_is_not_theirs(databases: Databases):
+    async with run_service(SERVICE, databases) as orders:
+        offered = await offer_product(orders)
+        ann, bob = await registered(orders, offered.area_id), await registered(orders, offered.area_id)
+        path, staff = f"/products/{offered.product_id}/claims", coordinator(offered.area_id)
+        own = (await orders.post(path, person=ann, json=as_member(ann))).json()["id"]
+        organisation = uuid4()
+        units = await orders.post(path, person=administrator(organisation), json=as_organisation(organisation))
+        for claim_id in (own, units.json()["id"]):
+            for stranger in (bob.id, uuid4()):
+                answer = await record(orders, staff, claim_id=claim_id, person_id=str(stranger))
+                assert answer.status_code == 422
+                assert answer.json()["errors"][0]["field"] == "body.person_id"
+        assert await orders.emitted(AttendanceRecorded) == []
+
+
+async def test_a_claim_has_one_attendance_for_each_member_who_worked(databases: Databases):
     async with run_service(SERVICE, databases) as orders:
         offered, organisation = await offer_product(orders), uuid4()
         head, worker, staff = administrator(organisation), Person(), coordinator(offered.area_id)
+        await orders.receive(
+            MembershipConfirmed(membership_id=uuid4(), organisation_id=organisation, person_id=worker.id)
+        )
         claim = await orders.post(
             f"/products/{offered.product_id}/claims", person=head, json=as_organisation(organisation)
         )

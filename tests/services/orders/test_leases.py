@@ -4,6 +4,7 @@ import pytest
 
 from contracts.orders import ClaimCompleted, ClaimProgressed, ClaimReleased, ClaimSigned
 from services.orders.app import SERVICE
+from services.orders.claim_views import REPORTS_SHOWN
 from services.orders.leases import release_expired
 from tests.harness import Databases, Person, ServiceUnderTest, coordinator, operator, run_service
 from tests.services.orders.scenes import (
@@ -59,6 +60,18 @@ async def test_progress_extends_the_lease_and_everybody_sees_it(databases: Datab
         assert claim["progress"] == [{"percent": 40, "note": "开了两次课", "at": "2026-03-22T08:00:00Z"}]
         [fact] = await orders.emitted(ClaimProgressed)
         assert fact.percent == 40
+
+
+async def test_a_claim_shows_its_newest_reports_and_a_list_the_last_one(databases: Databases):
+    async with run_service(SERVICE, databases) as orders:
+        ann, claim_id, _ = await claimed(orders)
+        await orders.post(f"/claims/{claim_id}/sign", person=ann)
+        for percent in range(REPORTS_SHOWN + 5):
+            await orders.post(f"/claims/{claim_id}/progress", person=ann, json={"percent": percent})
+        shown = (await orders.get(f"/claims/{claim_id}")).json()["progress"]
+        assert [report["percent"] for report in shown] == list(range(5, REPORTS_SHOWN + 5))
+        [listed] = (await orders.get("/me/claims", person=ann)).json()["items"]
+        assert [report["percent"] for report in listed["progress"]] == [REPORTS_SHOWN + 4]
 
 
 @pytest.mark.parametrize(

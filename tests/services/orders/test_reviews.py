@@ -3,11 +3,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from contracts.catalog import ProductPublished
+from contracts.members import MembershipConfirmed
 from contracts.orders import ReviewPosted
 from services.orders.app import SERVICE
 from tests.harness import Databases, Person, ServiceUnderTest, coordinator, operator, run_service
 from tests.services.orders.scenes import (
+    administrator,
     as_member,
+    as_organisation,
     offer_product,
     offer_session,
     refusal,
@@ -93,6 +96,27 @@ async def test_a_claim_is_reviewed_by_those_around_and_never_by_who_made_it(data
         assert refusal(await review(orders, moved, "claim", claim_id)) == (403, "not_entitled")
         for area in (town, community, building):
             assert (await review(orders, await registered(orders, area), "claim", claim_id)).status_code == 201
+
+
+async def test_nobody_reviews_what_they_did_themselves(databases: Databases):
+    async with run_service(SERVICE, databases) as orders:
+        offered, organisation = await offer_product(orders), uuid4()
+        scheduled = session_of(offered, orders)
+        await orders.receive(scheduled)
+        head, second = administrator(organisation), administrator(organisation)
+        worker = await registered(orders, offered.area_id)
+        joined = MembershipConfirmed(membership_id=uuid4(), organisation_id=organisation, person_id=worker.id)
+        path = f"/products/{offered.product_id}/claims"
+        claim_id = (await orders.post(path, person=head, json=as_organisation(organisation))).json()["id"]
+        await complete(orders, offered, claim_id, head)
+        await orders.receive(joined, *(registration(person, offered.area_id) for person in (head, second)))
+        orders.clock.advance(days=30)
+        for author in (head, second, worker):
+            for kind, subject in (("claim", claim_id), ("session", scheduled.session_id)):
+                assert refusal(await review(orders, author, kind, subject)) == (403, "not_entitled")
+        neighbour = await registered(orders, offered.area_id)
+        assert (await review(orders, neighbour, "claim", claim_id)).status_code == 201
+        assert (await review(orders, neighbour, "session", scheduled.session_id)).status_code == 201
 
 
 async def test_who_was_served_reviews_without_being_registered(databases: Databases):

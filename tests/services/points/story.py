@@ -15,6 +15,7 @@ from contracts.orders import (
     AttendanceVoided,
     ClaimAccepted,
     ClaimCompleted,
+    ClaimReleased,
     RedemptionFact,
     ReviewPosted,
 )
@@ -70,6 +71,10 @@ def claim(claimant_id: UUID, claimant_type: str = "member", **changes: Any) -> C
 
 def completed(claimed: ClaimAccepted) -> ClaimCompleted:
     return ClaimCompleted(**claimed.model_dump(exclude={"lease_until"}))
+
+
+def released(claimed: ClaimAccepted) -> ClaimReleased:
+    return ClaimReleased(**claimed.model_dump(exclude={"lease_until"}), reason="released")
 
 
 def review(claimant_id: UUID | None, stars: int = 5, claimant_type: str = "member") -> ReviewPosted:

@@ -19,6 +19,7 @@ from tests.services.points.story import (
     completed,
     give_points,
     redemption,
+    released,
     require_nothing_parked,
     require_sound_ledger,
     review,
@@ -149,6 +150,22 @@ async def test_claims_completions_and_reviews_move_energy_only(databases: Databa
         assert (shown["balance"], shown["positive_energy"]) == (0, 23)
         assert shown["entries"][0]["reason"]["arithmetic"] == "2 × 4 = 8"
         assert {entry["asset"] for entry in shown["entries"]} == {"energy"}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0, 1), (1, 0, 1)])
+async def test_a_claim_that_is_released_is_worth_nothing_in_any_order(
+    databases: Databases, order: tuple[int, ...]
+) -> None:
+    ann = Person()
+    async with run_points(databases) as points:
+        kept, given_back = claim(ann.id), claim(ann.id)
+        await points.receive(kept)
+        for index in order:
+            await points.receive((given_back, released(given_back))[index])
+        assert await energy_of(points, ann) == 5
+        board = await points.get(f"/leaderboards?area_id={kept.area_id}&kind=member_energy")
+        assert [item["score"] for item in board.json()["items"]] == [5]
+        await require_sound_ledger(points)
 
 
 async def test_an_organisations_claim_is_the_organisations_energy(databases: Databases) -> None:
