@@ -15,7 +15,7 @@ run: .venv/.ready      ## Run every service in one process, with an embedded Pos
 	@$(PY) standalone.py
 
 test: .venv/.ready      ## Run the tests; ARGS="..." goes to pytest
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 $(ARGS)
 
 check: .venv/.ready      ## Formatting, lints, types, borders between packages, generated documents
 	@$(call step,Formatting,$(PY) -m ruff format --check .)

