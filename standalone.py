@@ -160,13 +160,19 @@ async def serve(settings: Settings, server_url: str, lookup_keys: Mapping[str, s
     say("stopped")
 
 
-def load_secrets(data: Path) -> dict[str, str]:
-    """The installation's keys, made at the first start and kept in `secrets.json`, readable by its owner only."""
+def load_secrets(data: Path, environment: str) -> dict[str, str]:
+    """The installation's keys, made at the first start and kept in `secrets.json`, readable by its owner only.
+
+    ValueError for data of another environment: in data of development, the operator's password is known to all.
+    """
     path = data / "secrets.json"
     if path.exists():
         kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        if kept.get("environment") != environment:
+            raise ValueError(f"the data in {data} is of {kept.get('environment')}, not of {environment} mode")
         return kept
-    fresh = {**generate_keys(), **{f"lookup_{name}": generate_key() for name in LOOKS_UP}}
+    fresh = {"environment": environment, **generate_keys()}
+    fresh |= {f"lookup_{name}": generate_key() for name in LOOKS_UP}
     partial = path.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(fresh, file, indent=2)
@@ -176,7 +182,7 @@ def load_secrets(data: Path) -> dict[str, str]:
 
 def settings_for(kept: Mapping[str, str]) -> Settings:
     """The environment's settings, completed by what this installation keeps."""
-    given = Settings(environment=os.environ.get("LINLI_ENVIRONMENT", "development"))  # type: ignore[arg-type]
+    given = Settings.model_validate({"environment": kept["environment"]})
     completed: dict[str, object] = {
         name: SecretStr(kept[name])
         for name in ("contact_key", "phone_index_key", "token_key")
@@ -201,7 +207,7 @@ def main() -> int:
     data = Path(os.environ.get("LINLI_DATA", "data")).absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        kept = load_secrets(data)
+        kept = load_secrets(data, os.environ.get("LINLI_ENVIRONMENT", "development"))
         settings = settings_for(kept)
         lookup_keys = {name: kept[f"lookup_{name}"] for name in LOOKS_UP}
     except (ValidationError, ValueError, KeyError) as error:

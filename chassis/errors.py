@@ -82,6 +82,8 @@ class InvalidInput(Refusal):
 
 def _expected(kind: str, parameters: Mapping[str, object], locale: Locale) -> str:
     texts: Mapping[str, str] = catalogue("chassis", locale)["expected"]
+    if "expected" in parameters:  # pydantic's list of choices
+        parameters = {**parameters, "expected": str(parameters["expected"]).replace(" or ", texts["or"])}
     return texts.get(kind, texts["other"]).format_map(_Blank(parameters))
 
 

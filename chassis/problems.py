@@ -66,6 +66,9 @@ def install(app: FastAPI) -> None:
 
 async def _render(request: Request, error: Exception) -> Response:
     refusal = understand(error)
+    media_type = request.headers.get("content-type", "").lower()
+    if isinstance(refusal, InvalidInput) and refusal.errors[0][0] == "body" and "json" not in media_type:
+        refusal = InvalidInput(("body", "json_type", {}))
     if refusal.status >= 500:
         log.error("request_failed", cause=repr(error), exc_info=error if refusal.status == 500 else None)
     return answer(refusal, negotiate(request.headers.get("accept-language")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis.errors import InternalError, Refusal, Unauthenticated, Unavailable, answer
@@ -16,7 +18,7 @@ from chassis.telemetry import RequestContext
 from chassis.tokens import Principal, Verifier
 from chassis.world import World
 from gateway.compose import Names, forward_with_names
-from gateway.forward import forward
+from gateway.forward import forward, is_ready
 from gateway.limits import RateLimits
 from gateway.pages import Pages
 from gateway.routes import Route, RoutingTable
@@ -71,6 +73,8 @@ class Gateway:
             page = self._pages.find(scope["method"], scope["path"])
             if page is not None:
                 await page(scope, receive, watched)
+            elif scope["path"] == "/readyz":
+                await self._ready(scope, receive, watched)
             else:
                 await self._route(scope, receive, watched)
         except Exception as error:
@@ -79,6 +83,13 @@ class Gateway:
             refusal = error if isinstance(error, Refusal) else _broken(error)
             language = _header(scope, b"accept-language") or b""
             await answer(refusal, negotiate(language.decode("latin-1")))(scope, receive, watched)
+
+    async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ready when every service is: each looks at its own database."""
+        answers = await asyncio.gather(*(is_ready(upstream, scope, receive) for upstream in self._upstreams.values()))
+        if not all(answers):
+            raise Unavailable()
+        await JSONResponse({"status": "ready"})(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = str((scope.get("client") or ("unknown", 0))[0])

@@ -57,6 +57,19 @@ async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send)
     await upstream(_inner_scope(scope), receive, send_back)
 
 
+async def is_ready(upstream: ASGIApp, scope: Scope, receive: Receive) -> bool:
+    """Whether the upstream says that it can answer."""
+    status = 0
+
+    async def note(message: Message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    probe = {**_inner_scope(scope), "path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
+    await upstream(probe, receive, note)
+    return status == 200
+
+
 def _inner_scope(scope: Scope) -> Scope:
     """The request as the service sees it: no state, no identity, nothing but what it may know."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))

@@ -117,6 +117,16 @@ async def test_a_service_that_is_not_there_is_said_to_be_unavailable() -> None:
     assert "retry-after" in answer.headers
 
 
+@pytest.mark.parametrize("status", [200, 503])
+async def test_the_door_is_ready_when_its_services_are(status: int) -> None:
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["path"] == "/readyz"
+        await JSONResponse({}, status)(scope, receive, send)
+
+    async with gateway(upstream) as door:
+        assert (await door.get("/readyz")).status_code == status
+
+
 async def test_pages_are_completed_with_display_names() -> None:
     async with gateway() as door:
         answer = await door.get("/api/v1/things/7/reviews")

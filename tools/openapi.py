@@ -67,12 +67,20 @@ def merged(services: Sequence[Service]) -> dict[str, Any]:
 def _operation(service: str, operation: Mapping[str, Any]) -> dict[str, Any]:
     responses = {status: body for status, body in operation["responses"].items() if status != "422"}
     public = operation["x-linli-policy"] in {"public", "sign_in"}
+    described: dict[str, Any] = {**operation}
+    if "parameters" in operation:
+        described["parameters"] = [_parameter(parameter) for parameter in operation["parameters"]]
     return {
-        **operation,
+        **described,
         "x-linli-service": service,
         "security": [{}, {"token": []}] if public else [{"token": []}],
         "responses": {**responses, "default": PROBLEM_RESPONSE},
     }
+
+
+def _parameter(parameter: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The key is declared as optional in code only so that its absence is answered with 400 and a text of its own."""
+    return {**parameter, "required": True} if parameter["name"] == "Idempotency-Key" else parameter
 
 
 def _put(into: dict[str, Any], name: str, value: Any, what: str) -> None:

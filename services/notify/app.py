@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
+
 from chassis.background import every, running
 from chassis.service import Runtime, Service
 from services.notify.api import deliveries, dev, messages, stream
@@ -20,6 +22,8 @@ from services.notify.wakes import Wakes
 from services.notify.wording import Wording
 
 STREAM_WATCH_S = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -42,7 +46,10 @@ async def start(runtime: Runtime) -> AsyncIterator[Parts]:
 
 def channels_for(runtime: Runtime) -> dict[str, Channel]:
     """The channels of this deployment; production has none until a provider is configured."""
-    return {"sms": SandboxChannel(runtime.db)} if runtime.settings.development else {}
+    if runtime.settings.development:
+        return {"sms": SandboxChannel(runtime.db)}
+    log.warning("no_sms_channel", consequence="no SMS is sent, sign-in codes neither")
+    return {}
 
 
 async def _end_streams(runtime: Runtime, parts: Parts) -> None:

@@ -78,7 +78,7 @@ class Notice:
 _BOOKING = ("title", "starts_at", "seats")
 _REWARD = ("title", "quantity", "points")
 
-# Every change of a booking, and a reward that waits, go out by SMS at once (facts.md, S1).
+# Every change of a booking, and a reward that waits, go out by SMS at once as Zhangjiagang's service supermarket does.
 NOTICES: Mapping[type[Event], Notice] = {
     NeedAccepted: Notice("need_accepted", ("title",)),
     NeedDeclined: Notice("need_declined", ("title", "reason")),

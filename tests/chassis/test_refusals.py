@@ -131,8 +131,8 @@ async def test_a_problem_is_answered_in_the_language_asked_for(databases: Databa
     [
         ({}, "body.said", "required", "必填"),
         ({"said": 3}, "body.said", "text", "文本"),
-        ({"said": ""}, "body.said", "at least 1 characters", "1"),
-        ({"said": " "}, "body.said", "at least 1 characters", "1"),
+        ({"said": ""}, "body.said", "at least 1 character(s)", "1"),
+        ({"said": " "}, "body.said", "at least 1 character(s)", "1"),
         ({"said": "x" * 201}, "body.said", "at most 200 characters", "200"),
         ({"said": "a\u0000b"}, "body.said", "text without control characters", "控制字符"),
         ({"said": "a", "times": 0}, "body.times", "1 or more", "1"),

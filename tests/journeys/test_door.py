@@ -104,7 +104,7 @@ def test_bad_input_names_the_field_and_what_was_expected(person: Actor, area: st
     body = {"area_id": area, "title": "", "body": "x", "surprise": 1}
     problem = person.post("/needs", body, 422, headers={"Accept-Language": language})
     errors = {error["field"]: error["expected"] for error in problem["errors"]}
-    expected = {"en": "at least 1 characters", "zh-CN": "至少 1 个字符"}
+    expected = {"en": "at least 1 character(s)", "zh-CN": "至少 1 个字符"}
     assert errors["body.title"] == expected[language]
     assert "body.surprise" in errors
 

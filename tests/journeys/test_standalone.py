@@ -89,4 +89,14 @@ def test_production_mode_shows_no_codes(tmp_path: Path, start: Start) -> None:
     url = stack.wait_ready()
     with Actor(url) as stranger:
         stranger.post("/dev/sms", {"phone": "19900000001"}, 404)
+        stranger.post("/auth/token", {"username": "operator", "password": "linli-development"}, 401)
     assert stack.stop() == 0
+
+
+def test_data_of_development_mode_is_never_used_in_production(tmp_path: Path, start: Start) -> None:
+    first = start(tmp_path / "data")
+    first.wait_ready()
+    assert first.stop() == 0
+    second = start(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
+    assert second.process.wait(30) == 2
+    assert any("not of production mode" in line for line in second.output)
