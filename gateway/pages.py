@@ -65,9 +65,9 @@ def _operations(document: Mapping[str, Any]) -> str:
 
 
 SIGN_IN_HINT = (
-    "<p>Sign in: <code>POST /api/v1/auth/otp</code> with a phone, then <code>POST /api/v1/auth/token</code> with the "
-    "code; send the access token as <code>Authorization: Bearer …</code>. It holds five minutes and carries the roles held "
-    "when it was signed: <code>POST /api/v1/auth/refresh</code> gives the next one.</p>"
+    "<p>Sign in: <code>POST /api/v1/auth/otp</code> with a phone, then <code>POST /api/v1/auth/token</code> with "
+    "the code; send the access token as <code>Authorization: Bearer …</code>. It holds five minutes and carries the "
+    "roles held when it was signed: <code>POST /api/v1/auth/refresh</code> gives the next one.</p>"
 )
 
 
