@@ -36,6 +36,9 @@ from contracts.members import AreaChanged
 
 E = TypeVar("E", bound=Event)
 
+# Long enough for what a test delivers meanwhile, short where nothing comes.
+ARRIVAL_WAIT_S = 0.6
+
 
 class Clock:
     """A clock that stands still until the test moves it."""
@@ -244,7 +247,7 @@ async def run_service(
 
     lookup = httpx.AsyncClient(transport=httpx.MockTransport(serve_keys), base_url="http://members")
     runtime = build_runtime(
-        settings or Settings(environment="development"),
+        settings or Settings(environment="development", arrival_wait_s=ARRIVAL_WAIT_S),
         world,
         database_url or await databases.fresh(service),
         lookup,

@@ -69,13 +69,18 @@ def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path:
     assert postgres_processes(data) == []
 
 
-def test_a_second_linli_on_the_same_data_is_refused(tmp_path: Path, start: Start) -> None:
+def test_data_belong_to_one_linli_at_a_time_and_those_of_development_never_to_production(
+    tmp_path: Path, start: Start
+) -> None:
     first = start(tmp_path / "data")
     first.wait_ready()
     second = start(tmp_path / "data")
     assert second.process.wait(30) == 1
     assert any("another Linli" in line for line in second.output)
     assert first.stop(signal.SIGINT) == 0
+    third = start(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
+    assert third.process.wait(30) == 2
+    assert any("not of production mode" in line for line in third.output)
 
 
 def test_development_mode_listens_on_loopback_only(tmp_path: Path, start: Start) -> None:
@@ -91,12 +96,3 @@ def test_production_mode_shows_no_codes(tmp_path: Path, start: Start) -> None:
         stranger.post("/dev/sms", {"phone": "19900000001"}, 404)
         stranger.post("/auth/token", {"username": "operator", "password": "linli-development"}, 401)
     assert stack.stop() == 0
-
-
-def test_data_of_development_mode_is_never_used_in_production(tmp_path: Path, start: Start) -> None:
-    first = start(tmp_path / "data")
-    first.wait_ready()
-    assert first.stop() == 0
-    second = start(tmp_path / "data", {"LINLI_ENVIRONMENT": "production"})
-    assert second.process.wait(30) == 2
-    assert any("not of production mode" in line for line in second.output)
