@@ -4,6 +4,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ASYNCAPI := docs/asyncapi-parser
 export UV_PYTHON_DOWNLOADS := never
+# Every start would compile the packages anew where Python may not write beside them.
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help run test check demo generate migration format lock clean asyncapi
 .DEFAULT_GOAL := help
