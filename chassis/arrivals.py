@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.db import Database
 from chassis.errors import NotArrived
+from chassis.settings import ARRIVAL_WAIT_S
 
-WAIT_S = 2.0
 LOOK_EVERY_S = 0.05
 # Few may wait at a time: made-up ids must not tie up the service. The others are answered at once.
 WAITERS_MAX = 32
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Arrivals:
     """One service's waiting room for copies that are under way."""
 
-    def __init__(self, db: Database, wait_s: float = WAIT_S) -> None:
+    def __init__(self, db: Database, wait_s: float = ARRIVAL_WAIT_S) -> None:
         self._db = db
         self._wait_s = wait_s
         self._places = asyncio.Semaphore(WAITERS_MAX)

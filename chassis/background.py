@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -35,3 +35,11 @@ async def every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:
             log.warning("background_work_failed", work=getattr(work, "__qualname__", repr(work)), cause=repr(error))
         await asyncio.sleep(interval_s)
+
+
+async def wait_at_most(woken: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, or after that time."""
+    # Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that comes at the moment of waking.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()

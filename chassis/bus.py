@@ -1,4 +1,4 @@
-"""The bus as the services see it: publish letters, be handed letters. Behind it: memory here, RabbitMQ elsewhere."""
+"""The bus as the services see it: publish letters, be handed letters. What is behind it is not theirs to know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Subscriber:
 
 
 class Bus(Protocol):
-    """What both buses promise: a letter confirmed is a letter that every subscriber has or will be handed."""
+    """What every bus promises: a letter confirmed is a letter that every subscriber has or will be handed."""
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Hand the subscriber's letters to it from now on."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ import structlog
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from chassis.background import wait_at_most
 from chassis.bus import Bus, Letter
 from chassis.db import Database, opened
 from chassis.tables import outbox
@@ -77,10 +77,7 @@ class Relay:
         while True:
             self._db.outbox_written.clear()
             if not await self.send_batch(connection):
-                # Not wait_for: up to Python 3.11 it loses a cancellation that comes at the moment of waking.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(RELAY_POLL_S):
-                        await self._db.outbox_written.wait()
+                await wait_at_most(self._db.outbox_written, RELAY_POLL_S)
 
     async def send_batch(self, connection: AsyncConnection) -> int:
         """Send the rows that are due, at most a batch; returns how many there were. No transaction is held open."""

@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ServiceName = Literal["members", "catalog", "orders", "points", "notify"]
 
 
+ARRIVAL_WAIT_S = 2.0
+
+
 class Settings(BaseSettings):
     """Every setting of every part; a part reads those that concern it.
 
@@ -32,7 +35,7 @@ class Settings(BaseSettings):
     operator_password: SecretStr | None = None
 
     # How long a request that names something not heard of yet waits for its event.
-    arrival_wait_s: Annotated[float, Field(ge=0, le=10)] = 2.0
+    arrival_wait_s: Annotated[float, Field(ge=0, le=10)] = ARRIVAL_WAIT_S
 
     otp_address_limit: str = "300/hour"
     request_limit: str = "600/10 seconds"

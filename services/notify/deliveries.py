@@ -16,13 +16,14 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.background import wait_at_most
 from chassis.db import Database, world_of
 from chassis.outbox import emit
 from contracts.notify import MessageDelivered, MessageFailed
 from services.notify.channels import Channel
 from services.notify.lookups import Contact, Lookups
 from services.notify.models import Delivery
-from services.notify.wakes import Wakes, wait_at_most, wake_sender_after_commit
+from services.notify.wakes import Wakes, wake_sender_after_commit
 from services.notify.wording import Wording, known_locale
 
 ATTEMPTS_MAX = 6

@@ -18,9 +18,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from chassis.background import wait_at_most
 from chassis.db import Database, is_down
 from services.notify.models import Stream, StreamItem, StreamKind
-from services.notify.wakes import Wakes, wait_at_most, wake_readers_after_commit
+from services.notify.wakes import Wakes, wake_readers_after_commit
 
 FOLLOW_BATCH_MAX = 100
 # Between looks at what ends a stream (its token, a sign-out, the process).

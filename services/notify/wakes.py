@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,14 +47,6 @@ class Wakes:
         for person_id in people:
             for woken in self._readers.get(person_id, ()):
                 woken.set()
-
-
-async def wait_at_most(woken: asyncio.Event, seconds: float) -> None:
-    """Return when the event is set, or after that time."""
-    # Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that comes at the moment of waking.
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await woken.wait()
 
 
 def wake_sender_after_commit(session: AsyncSession) -> None:

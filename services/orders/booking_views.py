@@ -130,13 +130,6 @@ def _position() -> ScalarSelect[int]:
     return select(func.count()).select_from(ahead).where(*queue).correlate(Booking).scalar_subquery()
 
 
-async def position_of(session: AsyncSession, booking: Booking) -> int | None:
-    """Where a party stands in the waiting list; None when it does not wait."""
-    if booking.status != "waitlisted":
-        return None
-    return await session.scalar(select(_position()).select_from(Booking).where(Booking.id == booking.id))
-
-
 def page_key(booking: BookingView) -> tuple[UUID]:
     """What the next page goes on after."""
     return (booking.id,)

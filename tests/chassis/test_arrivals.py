@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import arrivals as arrivals_module
-from chassis.arrivals import WAIT_S, WAITERS_MAX, Arrivals
+from chassis.arrivals import WAITERS_MAX, Arrivals
 from chassis.db import Database
 from chassis.errors import NotArrived
+from chassis.settings import ARRIVAL_WAIT_S
 from tests.chassis.parts import setting
 from tests.chassis.toy import Note
 from tests.harness import Databases
@@ -61,16 +62,13 @@ async def test_what_does_not_come_is_refused_after_two_seconds_with_a_hint_to_tr
     started = now()
     with pytest.raises(NotArrived) as caught:
         await wait(Arrivals(db), uuid4())
-    assert WAIT_S - 0.1 <= now() - started < WAIT_S + 0.5
+    assert ARRIVAL_WAIT_S - 0.1 <= now() - started < ARRIVAL_WAIT_S + 0.5
     assert caught.value.status == 404
     assert caught.value.headers() == {"Retry-After": "2"}
 
 
-async def test_few_wait_at_a_time_and_the_others_are_answered_at_once(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrivals_module, "WAIT_S", 0.4)
-    arrivals, known = Arrivals(db), uuid4()
+async def test_few_wait_at_a_time_and_the_others_are_answered_at_once(db: Database) -> None:
+    arrivals, known = Arrivals(db, wait_s=0.4), uuid4()
     await write(db, known)
     waiting = [asyncio.create_task(wait(arrivals, uuid4())) for _ in range(WAITERS_MAX)]
     await asyncio.sleep(0.15)
