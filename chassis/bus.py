@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -21,13 +22,24 @@ class Letter:
     document: str
 
 
+class BusAway(ConnectionError):
+    """The bus could not be reached: nothing is known of the letter, and nothing is wrong with it."""
+
+
+Receive = Callable[[Sequence[str]], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Subscriber:
-    """A service's queue: `receive` returns when every letter's effect, or a row for its retry, has committed."""
+    """A service's queue: `receive` returns when every letter's effect, or a row for its retry, has committed.
+
+    `bury` takes letters that were handed over again and again without an answer: each becomes a dead letter.
+    """
 
     name: str
     routing_keys: frozenset[str]
-    receive: Callable[[Sequence[str]], Awaitable[None]]
+    receive: Receive
+    bury: Receive
 
 
 class Bus(Protocol):
@@ -39,6 +51,14 @@ class Bus(Protocol):
 
     async def publish(self, letters: Sequence[Letter]) -> list[Exception | None]:
         """Send the letters; per letter, None when confirmed or the error because of which it is to be sent again."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[object]:
+        """Hand letters over as long as the block lasts; at its end, what is in hand is finished first."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why this process neither sends nor is handed letters; None while all is well, or the bus is away."""
         ...
 
 
@@ -67,3 +87,9 @@ class InProcessBus:
 
         await asyncio.gather(*(hand_over(subscriber) for subscriber in self._subscribers))
         return outcomes
+
+    def running(self) -> AbstractAsyncContextManager[object]:
+        return nullcontext()
+
+    def trouble(self) -> str | None:
+        return None
