@@ -1,41 +1,51 @@
 """The idempotent inbox: an event's effect and the note that it was had commit together, so it is had once.
 
-What fails is a row too: `parked` keeps the event, tries it again with growing pauses, and after `ATTEMPTS_MAX` keeps it
-as a dead letter. Later events about the same thing queue behind it; nothing else does. While this service's own
-database is down nothing is decided and no attempt is counted: the bus keeps the letter.
+What fails is a row too (`chassis.parked`), tried again with growing pauses. Later events about the same thing queue
+behind it; nothing else does. While this service's own database is down, or another copy holds a lock for too long,
+nothing is decided and no attempt is counted: the bus keeps the letter.
+
+While a service is rolled out, its queue carries events that only the new release listens to. The old one parks those
+as they are, for a copy that can handle them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, any_, bindparam, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.db import Database, is_down, is_transient
+from chassis.arrays import arrays, insert_arrays
+from chassis.db import Database, is_down, is_lock_timeout, is_transient
+from chassis.parked import bury, count_attempt, park
 from chassis.tables import inbox, parked
-from contracts.event import Envelope, Event, parse
+from contracts.event import CloudEvent, Envelope, Event, UnknownEventType, parse
 
-ATTEMPTS_MAX = 6
 QUICK_ATTEMPTS = 3
-RETRY_PAUSE_S = (1, 5, 15, 60, 300)
 RETRY_POLL_S = 0.5
 RETRY_BATCH_MAX = 50
 KEEP_INBOX_DAYS = 14
+# How long an event of a type that this release does not handle waits for a copy of one that does.
+WAIT_FOR_RELEASE = timedelta(hours=1)
 
-# A handler applies events of one type, in order of arrival, in the transaction it is given.
+# A handler applies events of the types it is declared for, in order of arrival, in the transaction it is given.
 Handler = Callable[[AsyncSession, Sequence[Envelope[Any]]], Awaitable[None]]
 Handlers = Mapping[type[Event], Handler]
 
 log = structlog.get_logger(__name__)
+
+_NOTED = ("event_id", "received_at")
+_NOTE = insert_arrays(inbox, _NOTED).on_conflict_do_nothing().returning(inbox.c.event_id)
+_WAITING = select(parked.c.partition_key).where(
+    parked.c.state == "retry", parked.c.partition_key == any_(bindparam("keys", type_=ARRAY(Text)))
+)
 
 
 class Inbox:
@@ -50,19 +60,37 @@ class Inbox:
         envelopes: dict[UUID, Envelope[Event]] = {}
         for document in documents:
             try:
-                envelope = parse(document)
+                envelope = self._parse(document)
+            except UnknownEventType as error:
+                # After what came before it: of one thing's events, none overtakes another.
+                await self._apply(list(envelopes.values()))
+                envelopes.clear()
+                await self._leave_to_another_release(error.wire, document)
             except ValueError as error:
-                await self._bury_unreadable(document, error)
+                await self._bury(document, f"unreadable: {type(error).__name__}")
             else:
                 envelopes.setdefault(envelope.id, envelope)
-        if envelopes:
-            await self._apply(list(envelopes.values()))
+        await self._apply(list(envelopes.values()))
+
+    async def bury(self, documents: Sequence[str]) -> None:
+        """Keep documents as dead letters, unread: the bus gave them up, since a process died on each too often."""
+        for document in documents:
+            await self._bury(document, "given up by the bus: handed over too often without an answer")
+
+    def _parse(self, document: str) -> Envelope[Event]:
+        """As `parse`; UnknownEventType also for a type that this release knows and does not listen to."""
+        envelope = parse(document)
+        if envelope.type not in self._handlers:
+            raise UnknownEventType(CloudEvent.model_validate_json(document))
+        return envelope
 
     async def _apply(self, envelopes: Sequence[Envelope[Event]]) -> None:
+        if not envelopes:
+            return
         try:
             await self._with_quick_retries(envelopes)
         except Exception as error:
-            if is_down(error):
+            if is_nobodys_fault(error):
                 raise
             if len(envelopes) == 1:
                 await self._park(envelopes[0], error)
@@ -84,34 +112,33 @@ class Inbox:
         async with self._db.transaction() as session:
             ready = await self._hold_back(session, envelopes)
             fresh = await self._note(session, ready)
-            for kind, run in groupby(fresh, key=lambda envelope: envelope.type):
-                await self._handlers[kind](session, list(run))
+            for handler, run in groupby(fresh, key=lambda envelope: self._handlers[envelope.type]):
+                await handler(session, list(run))
 
     async def _note(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         """Insert the inbox rows; returns the envelopes that were not there before."""
         if not envelopes:
             return []
         now = self._db.world.now()
-        rows = [{"event_id": envelope.id, "received_at": now} for envelope in envelopes]
         # Sorted, so that two copies noting the same events wait for one another and never in a circle.
-        rows.sort(key=lambda row: str(row["event_id"]))
-        statement = insert(inbox).values(rows).on_conflict_do_nothing().returning(inbox.c.event_id)
-        new = set((await session.scalars(statement)).all())
+        rows = [(event_id, now) for event_id in sorted(envelope.id for envelope in envelopes)]
+        new = set((await session.scalars(_NOTE, arrays(_NOTED, rows))).all())
         return [envelope for envelope in envelopes if envelope.id in new]
 
     async def _hold_back(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         """Park the envelopes about things that wait for a retry; returns the others."""
         keys = {envelope.partitionkey for envelope in envelopes}
-        waiting = select(parked.c.partition_key).where(parked.c.state == "retry", parked.c.partition_key.in_(keys))
-        held = set((await session.scalars(waiting)).all())
+        held = set((await session.scalars(_WAITING, {"keys": list(keys)})).all())
+        if not held:
+            return list(envelopes)
         behind = [envelope for envelope in envelopes if envelope.partitionkey in held]
         already = await self._noted(session, behind)
         for envelope in behind:
             if envelope.id not in already:
-                await self._insert_parked(session, envelope, "waits behind an earlier event", attempts=0)
+                await _park_envelope(session, envelope, "waits behind an earlier event")
         return [envelope for envelope in envelopes if envelope.partitionkey not in held]
 
-    async def _noted(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> set[UUID]:
+    async def _noted(self, session: AsyncSession, envelopes: Sequence[Envelope[Event] | CloudEvent]) -> set[UUID]:
         if not envelopes:
             return set()
         known = select(inbox.c.event_id).where(inbox.c.event_id.in_([envelope.id for envelope in envelopes]))
@@ -120,53 +147,17 @@ class Inbox:
     async def _park(self, envelope: Envelope[Event], error: Exception) -> None:
         log.warning("event_parked", type=envelope.type, event_id=str(envelope.id), cause=repr(error))
         async with self._db.transaction() as session:
-            await self._insert_parked(session, envelope, repr(error), attempts=1, pause_s=RETRY_PAUSE_S[0])
+            await _park_envelope(session, envelope, repr(error), attempts=1)
 
-    async def _insert_parked(
-        self, session: AsyncSession, envelope: Envelope[Event], cause: str, *, attempts: int, pause_s: float = 0
-    ) -> None:
-        now = self._db.world.now()
-        await session.execute(
-            insert(parked)
-            .values(
-                event_id=envelope.id,
-                type=envelope.type,
-                partition_key=envelope.partitionkey,
-                document=envelope.to_json(),
-                state="retry",
-                attempts=attempts,
-                next_at=now + timedelta(seconds=pause_s),
-                cause=cause[:2000],
-                fingerprint=fingerprint(envelope.type, cause),
-                parked_at=now,
-            )
-            .on_conflict_do_nothing()
-        )
-
-    async def _bury_unreadable(self, document: str, error: ValueError) -> None:
-        """A document that is no event of this release is a dead letter at once: a second look would not help."""
-        log.error("event_unreadable", cause=type(error).__name__)
-        # PostgreSQL keeps no NUL and no lone surrogate.
-        document = document.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-        now = self._db.world.now()
-        cause = f"unreadable: {type(error).__name__}"
+    async def _leave_to_another_release(self, wire: CloudEvent, document: str) -> None:
+        log.warning("event_not_of_this_release", type=wire.type, event_id=str(wire.id))
         async with self._db.transaction() as session:
-            await session.execute(
-                insert(parked)
-                .values(
-                    event_id=uuid5(NAMESPACE_URL, document),
-                    type="unreadable",
-                    partition_key="unreadable",
-                    document=document,
-                    state="dead",
-                    attempts=ATTEMPTS_MAX,
-                    next_at=now,
-                    cause=cause,
-                    fingerprint=fingerprint("unreadable", cause),
-                    parked_at=now,
-                )
-                .on_conflict_do_nothing()
-            )
+            if not await self._noted(session, [wire]):
+                await park(session, wire.id, wire.type, wire.partitionkey, document, "no handler in this release")
+
+    async def _bury(self, document: str, cause: str) -> None:
+        async with self._db.transaction() as session:
+            await bury(session, document, cause)
 
     async def run_retries(self) -> None:
         """Try parked events again as they come due, until cancelled."""
@@ -181,10 +172,12 @@ class Inbox:
 
     async def retry_due(self) -> int:
         """Try each thing's oldest parked event if it is due; returns how many were tried."""
+        now = self._db.world.now()
         oldest = select(func.min(parked.c.id)).where(parked.c.state == "retry").group_by(parked.c.partition_key)
+        mine = or_(parked.c.type.in_(self._handlers), parked.c.parked_at <= now - WAIT_FOR_RELEASE)
         due = (
             select(parked.c.id)
-            .where(parked.c.id.in_(oldest), parked.c.next_at <= self._db.world.now())
+            .where(parked.c.id.in_(oldest), parked.c.next_at <= now, mine)
             .order_by(parked.c.id)
             .limit(RETRY_BATCH_MAX)
         )
@@ -197,50 +190,36 @@ class Inbox:
     async def _retry(self, row_id: int) -> None:
         try:
             async with self._db.transaction() as session:
-                mine = select(parked.c.document).where(parked.c.id == row_id, parked.c.state == "retry")
+                # Still due: another copy may have tried it since.
+                due = parked.c.state == "retry", parked.c.next_at <= self._db.world.now()
+                mine = select(parked.c.document).where(parked.c.id == row_id, *due)
                 document = await session.scalar(mine.with_for_update(skip_locked=True))
                 if document is None:
                     return
-                envelope = parse(document)
+                envelope = self._parse(document)
                 for fresh in await self._note(session, [envelope]):
                     await self._handlers[fresh.type](session, [fresh])
                 await session.execute(delete(parked).where(parked.c.id == row_id))
         except Exception as error:
-            if is_down(error):
+            if is_nobodys_fault(error):
                 raise
-            await self._count_attempt(row_id, error)
-
-    async def _count_attempt(self, row_id: int, error: Exception) -> None:
-        async with self._db.transaction() as session:
-            found = await session.execute(select(parked.c.attempts, parked.c.type).where(parked.c.id == row_id))
-            row = found.one_or_none()
-            if row is None:
-                return
-            attempts = row.attempts + 1
-            pause_s = RETRY_PAUSE_S[min(attempts, len(RETRY_PAUSE_S)) - 1]
-            state = "dead" if attempts >= ATTEMPTS_MAX else "retry"
-            log.log(40 if state == "dead" else 30, "event_retry_failed", type=row.type, state=state, cause=repr(error))
-            await session.execute(
-                update(parked)
-                .where(parked.c.id == row_id)
-                .values(
-                    attempts=attempts,
-                    state=state,
-                    next_at=self._db.world.now() + timedelta(seconds=pause_s),
-                    cause=repr(error)[:2000],
-                    fingerprint=fingerprint(row.type, repr(error)),
-                )
-            )
+            async with self._db.transaction() as session:
+                await count_attempt(session, row_id, error)
 
 
-async def forget_old_events(session: AsyncSession, world_now: Any) -> None:
+async def _park_envelope(session: AsyncSession, envelope: Envelope[Event], cause: str, *, attempts: int = 0) -> None:
+    document = envelope.to_json()
+    await park(session, envelope.id, envelope.type, envelope.partitionkey, document, cause, attempts=attempts)
+
+
+def is_nobodys_fault(error: Exception) -> bool:
+    """Whether the event would have failed whatever it is: no attempt counts, it stays where it is until later."""
+    return is_down(error) or is_lock_timeout(error)
+
+
+async def forget_old_events(session: AsyncSession, world_now: datetime) -> None:
     """Delete inbox rows older than `KEEP_INBOX_DAYS`; no bus holds a letter that long."""
     await session.execute(delete(inbox).where(inbox.c.received_at < world_now - timedelta(days=KEEP_INBOX_DAYS)))
-
-
-def fingerprint(kind: str, cause: str) -> str:
-    """Dead letters with the same type and first line of cause belong together."""
-    return hashlib.sha256(f"{kind}\n{cause.splitlines()[0] if cause else ''}".encode()).hexdigest()[:16]
 
 
 def by_sequence(envelopes: Sequence[Envelope[Any]]) -> Iterator[Envelope[Any]]:

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.background import wait_at_most
-from chassis.bus import Bus, Letter
+from chassis.bus import Bus, BusAway, Letter
 from chassis.db import Database, opened
 from chassis.tables import outbox
 from chassis.telemetry import current_request_id
@@ -24,9 +24,12 @@ from contracts.event import Envelope, Event
 
 RELAY_BATCH_MAX = 300
 RELAY_POLL_S = 1.0
+# After a batch that was not full. A fact by itself goes out at once, and many one after another go out together.
+RELAY_REST_S = 0.02
 RELAY_BACKOFF_MAX_S = 60
 # Any fixed number: who holds this advisory lock in a service's database is its relay.
 RELAY_LOCK = 0x11_4C_49
+WAKE_CHANNEL = "outbox_written"
 
 log = structlog.get_logger(__name__)
 
@@ -70,17 +73,38 @@ class Relay:
 
     async def _serve(self, connection: AsyncConnection) -> None:
         """As long as the connection, and with it the election, lasts."""
-        while not await connection.scalar(  # noqa: ASYNC110 - only the database knows who is elected
-            text("SELECT pg_try_advisory_lock(:lock)"), {"lock": RELAY_LOCK}
-        ):
-            await asyncio.sleep(RELAY_POLL_S)
+        while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": RELAY_LOCK}):
+            await self._wake_elected(connection)
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.add_listener(WAKE_CHANNEL, lambda *_: self._db.outbox_written.set())
         while True:
             self._db.outbox_written.clear()
-            if not await self.send_batch(connection):
+            try:
+                settled = await self.send_batch(connection)
+            except BusAway as error:
+                # The bus says so itself, and by waiting: it is away, and this copy stays elected.
+                log.debug("bus_away", cause=repr(error))
+                settled = 0
+            if not settled:
                 await wait_at_most(self._db.outbox_written, RELAY_POLL_S)
+            elif settled < RELAY_BATCH_MAX:
+                await asyncio.sleep(RELAY_REST_S)
+
+    async def _wake_elected(self, connection: AsyncConnection) -> None:
+        """Tell the elected copy of what this one committed: many commits at once, and in a transaction of its own.
+
+        NOTIFY inside the commits themselves would make them queue for one lock.
+        """
+        await wait_at_most(self._db.outbox_written, RELAY_POLL_S)
+        if self._db.outbox_written.is_set():
+            self._db.outbox_written.clear()
+            await connection.execute(text(f"NOTIFY {WAKE_CHANNEL}"))
 
     async def send_batch(self, connection: AsyncConnection) -> int:
-        """Send the rows that are due, at most a batch; returns how many there were. No transaction is held open."""
+        """Send the rows that are due, at most a batch; returns how many are settled: sent, or put off.
+
+        No transaction is held open. While the bus is away nothing is settled, and no row counts an attempt.
+        """
         world = self._db.world
         due = (
             select(outbox.c.id, outbox.c.event_id, outbox.c.routing_key, outbox.c.document, outbox.c.attempts)
@@ -99,9 +123,13 @@ class Relay:
         if confirmed:
             await connection.execute(delete(outbox).where(outbox.c.id.in_(confirmed)))
         world.failpoint("relay.after_delete")
-        failed = [(row, outcome) for row, outcome in zip(rows, outcomes, strict=True) if outcome is not None]
+        failed = [
+            (row, outcome)
+            for row, outcome in zip(rows, outcomes, strict=True)
+            if outcome is not None and not isinstance(outcome, BusAway)
+        ]
         await self._postpone(connection, failed)
-        return len(rows)
+        return len(confirmed) + len(failed)
 
     async def _postpone(self, connection: AsyncConnection, failed: Sequence[tuple[Any, Exception]]) -> None:
         for row, error in failed:
