@@ -13,7 +13,7 @@ from typing import Generic, Self, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.db import Database, is_lock_timeout, is_transient
+from chassis.db import Database, is_down, is_lock_timeout, is_transient
 from chassis.errors import Refusal, StillDeciding, Unavailable
 
 BATCH_MAX = 256
@@ -75,10 +75,10 @@ class GroupCommit(Generic[Request, Answer]):
         try:
             answers = await self._decide_together([request for request, _ in batch])
         except Exception as error:
-            if is_lock_timeout(error):
+            if is_lock_timeout(error) or is_down(error):
                 # One by one, each of them would wait as long again.
                 for _, future in batch:
-                    _settle(future, StillDeciding())
+                    _settle(future, StillDeciding() if is_lock_timeout(error) else Unavailable())
             elif len(batch) == 1:
                 _settle(batch[0][1], error)
             else:
