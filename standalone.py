@@ -1,7 +1,7 @@
 """Linli in one process: every service, an embedded PostgreSQL, a bus in memory, the gateway in front.
 
-The same services, tables, outboxes and inboxes as when each runs by itself; this is the only module that knows them
-all, and so the map: which parts there are, and how they are put together.
+The same services, tables, outboxes and inboxes as when each runs by itself; the one module in which they all meet, and
+so the map: which parts there are, and how they are put together.
 
     LINLI_DATA      where the data is kept (./data)          PORT          where the gateway listens (8000)
     DATABASE_URL    a PostgreSQL server to use instead of the embedded one (a superuser's URL)
@@ -9,19 +9,15 @@ all, and so the map: which parts there are, and how they are put together.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import uvicorn
 import uvloop
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
@@ -29,28 +25,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis import embedded_postgres, migrations
 from chassis.bus import Bus, InProcessBus
+from chassis.server import Server, say
 from chassis.service import Runtime, Service, build_app, build_runtime
 from chassis.settings import Settings
 from chassis.telemetry import configure_logging
 from chassis.tokens import Signer, generate_key
 from chassis.world import World
+from deploy.secrets import LOOKS_UP
+from deploy.services import SERVICES
 from gateway.app import build_gateway
 from gateway.compose import Names
 from gateway.routes import load_document
-from services.catalog.app import SERVICE as CATALOG
-from services.members.app import SERVICE as MEMBERS
-from services.members.keys import generate_keys
-from services.notify.app import SERVICE as NOTIFY
-from services.orders.app import SERVICE as ORDERS
-from services.points.app import SERVICE as POINTS
-
-SERVICES = (MEMBERS, CATALOG, ORDERS, POINTS, NOTIFY)
-# Who looks something up at members, each with a key of its own.
-LOOKS_UP = ("gateway", "notify")
-
-# Development mode listens on loopback only; there a known password for the first operator harms nobody.
-DEVELOPMENT_OPERATOR_PASSWORD = "linli-development"  # noqa: S105 - see above
-GRACEFUL_SHUTDOWN_S = 5
+from services.members.keys import DEVELOPMENT_OPERATOR_PASSWORD, generate_keys
 
 
 @dataclass
@@ -113,50 +99,11 @@ async def _database(server_url: str, name: str, service: Service) -> str:
     return urls.application
 
 
-class Server(uvicorn.Server):
-    """uvicorn that says where it listens, and on a signal first ends the live streams: it would wait for them."""
-
-    def __init__(self, config: uvicorn.Config, stack: Stack) -> None:
-        super().__init__(config)
-        self._stack = stack
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            port = self.servers[0].sockets[0].getsockname()[1]
-            say(f"ready on http://{self.config.host}:{port}  (Ctrl-C stops)")
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle signals in the loop, and do not raise them again as uvicorn would: we still have to stop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
-        yield
-
-    def _on_signal(self, number: int) -> None:
-        if not self.should_exit:
-            say("stopping …")
-        self._stack.stop_streams()
-        self.handle_exit(number, None)
-
-
 async def serve(settings: Settings, server_url: str, lookup_keys: Mapping[str, str]) -> None:
     """Run until a signal."""
     stack = await build_stack(settings, server_url, lookup_keys)
-    config = uvicorn.Config(
-        stack.gateway,
-        host=settings.host,
-        port=settings.port,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-    )
-    async with stack.running():
-        await Server(config, stack).serve()
+    server = Server(stack.gateway, settings.host, settings.port, on_stop=stack.stop_streams, during=stack.running())
+    await server.serve()
     say("stopped")
 
 
@@ -182,7 +129,7 @@ def load_secrets(data: Path, environment: str) -> dict[str, str]:
 
 def settings_for(kept: Mapping[str, str]) -> Settings:
     """The environment's settings, completed by what this installation keeps."""
-    given = Settings.model_validate({"environment": kept["environment"]})
+    given = Settings.read({"environment": kept["environment"]})
     completed: dict[str, object] = {
         name: SecretStr(kept[name])
         for name in ("contact_key", "phone_index_key", "token_key")
@@ -194,12 +141,7 @@ def settings_for(kept: Mapping[str, str]) -> Settings:
         completed["port"] = os.environ["PORT"]
     if "LINLI_LOG_FORMAT" not in os.environ:
         completed["log_format"] = "text"
-    return Settings.model_validate({**given.model_dump(), **completed})
-
-
-def say(sentence: str) -> None:
-    """Tell the person at the terminal what happens."""
-    print(f"linli: {sentence}", flush=True)
+    return Settings.read({**given.model_dump(), **completed})
 
 
 def main() -> int:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
+import orjson
 from annotated_types import GroupedMetadata
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -24,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from chassis.arrivals import Arrivals
 from chassis.auth import Policy
 from chassis.db import Database
+from chassis.direct import handed_directly
 from chassis.errors import Changed, InvalidInput
 from chassis.i18n import Locale, negotiate
 from chassis.world import World
@@ -59,14 +61,36 @@ class Api:
 
     def _route(self, method: str, path: str, policy: Policy, options: dict[str, Any]) -> Callable[[F], F]:
         extra = {"x-linli-policy": policy.name, **options.pop("openapi_extra", {})}
-        return self.router.api_route(
-            path,
-            methods=[method],
-            dependencies=[Depends(policy.enforce)],
-            openapi_extra=extra,
-            include_in_schema=not self._internal,
-            **options,
-        )
+
+        def declare(endpoint: F) -> F:
+            self.router.add_api_route(
+                path,
+                handed_directly(endpoint),
+                methods=[method],
+                route_class_override=_guarded_by(policy),
+                openapi_extra=extra,
+                include_in_schema=not self._internal,
+                **options,
+            )
+            return endpoint
+
+        return declare
+
+
+def _guarded_by(policy: Policy) -> type[APIRoute]:
+    """The kind of route that asks the policy before anything of the request is read."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            answer = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                await policy.enforce(request)
+                return await answer(request)
+
+            return guarded
+
+    return GuardedRoute
 
 
 class RouteWithoutPolicy(Exception):
@@ -118,11 +142,7 @@ class Page(BaseModel, Generic[T]):
 class PageRequest:
     """`?cursor=&limit=`; the cursor carries the sort key of the last item seen."""
 
-    def __init__(
-        self,
-        cursor: Annotated[str | None, Query(max_length=500)] = None,
-        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
-    ) -> None:
+    def __init__(self, cursor: str | None = None, limit: int = PAGE_DEFAULT) -> None:
         self.limit = limit
         self._cursor = cursor
 
@@ -154,7 +174,24 @@ def page(rows: Sequence[T], limit: int, key: Callable[[T], tuple[object, ...]]) 
     return shown, cursor_of(*key(shown[-1])) if len(rows) > limit else None
 
 
-Paging = Annotated[PageRequest, Depends()]
+async def _page_request(
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+) -> PageRequest:
+    # Not the class itself: FastAPI would call it in a thread.
+    return PageRequest(cursor, limit)
+
+
+Paging = Annotated[PageRequest, Depends(_page_request)]
+
+
+def json_answer(content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """The content as it is, for answers read so often that a model's making and checking would cost more than they do.
+
+    The route declares the model all the same (`response_model`), and a test holds the answer against it.
+    """
+    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
+    return Response(body, headers=headers, media_type="application/json")
 
 
 def etag(version: int) -> dict[str, str]:

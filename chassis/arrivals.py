@@ -43,6 +43,14 @@ class Arrivals:
                     return found
         raise NotArrived()
 
+    async def then(self, act: Callable[[], Awaitable[T]], find: Callable[[AsyncSession], Awaitable[object]]) -> T:
+        """What `act` gives; where that hears NotArrived, once more as soon as `find` gives something."""
+        try:
+            return await act()
+        except NotArrived:
+            await self.wait_for(find)
+        return await act()
+
     async def _look(self, find: Callable[[AsyncSession], Awaitable[T | None]]) -> T | None:
         async with self._db.transaction() as session:
             return await find(session)

@@ -20,10 +20,10 @@ BEARER = "bearer "
 
 @dataclass(frozen=True)
 class Policy:
-    """`name` stands in the OpenAPI document (`x-linli-policy`); `enforce` is the route's dependency."""
+    """`name` stands in the OpenAPI document (`x-linli-policy`); `enforce` raises for whoever may not call the route."""
 
     name: str
-    enforce: Callable[..., Coroutine[Any, Any, None]]
+    enforce: Callable[[Request], Coroutine[Any, Any, None]]
 
 
 async def token_principal(request: Request) -> Principal | None:
@@ -46,8 +46,9 @@ def bearer_token(request: Request) -> str | None:
     return header[len(BEARER) :].strip()
 
 
-async def signed_in(principal: Annotated[Principal | None, Depends(token_principal)]) -> Principal:
+async def signed_in(request: Request) -> Principal:
     """The principal; 401 without one."""
+    principal = await token_principal(request)
     if principal is None:
         raise Unauthenticated()
     return principal
@@ -57,15 +58,15 @@ CurrentPrincipal = Annotated[Principal, Depends(signed_in)]
 OptionalPrincipal = Annotated[Principal | None, Depends(token_principal)]
 
 
-async def _anybody(_: Annotated[Principal | None, Depends(token_principal)]) -> None:
-    return None
+async def _anybody(request: Request) -> None:
+    await token_principal(request)
 
 
-async def _signed_in(_: CurrentPrincipal) -> None:
-    return None
+async def _signed_in(request: Request) -> None:
+    await signed_in(request)
 
 
-async def _sign_in_itself() -> None:
+async def _sign_in_itself(_: Request) -> None:
     """Takes no token, so that an expired one in the header does not keep anybody from signing in."""
 
 
@@ -77,7 +78,8 @@ SIGNED_IN = Policy("signed_in", _signed_in)
 def roles(*names: str) -> Policy:
     """Only people (or devices) who hold one of the roles somewhere."""
 
-    async def enforce(principal: CurrentPrincipal) -> None:
+    async def enforce(request: Request) -> None:
+        principal = await signed_in(request)
         if not principal.has(*names):
             raise Forbidden()
 

@@ -3,22 +3,28 @@
     async with db.transaction() as session:
         ...
 
-Everything a use case changes, and the facts it emits, commits when the block ends; nothing is answered before.
+Everything a use case changes, and the facts it emits, commits when the block ends; nothing is answered before. What is
+read with a single query needs no block: `await db.read(query)`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import event, insert
+import orjson
+from sqlalchemy import Row, Select, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
+from chassis.arrays import arrays, insert_arrays
 from chassis.tables import outbox
 from chassis.world import World
 
@@ -26,6 +32,15 @@ POOL_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_MS = 30_000
 # A caller whose duplicate is still being decided waits this long for the row, then hears 409.
 LOCK_TIMEOUT_MS = 5_000
+# A server that says nothing at all, not even that the statement took too long.
+CONNECT_TIMEOUT_S = 5
+SILENCE_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 5
+# A process that vanished with its machine or network keeps its locks, the relay's election among them, no longer.
+VANISHED_AFTER_MS = 10_000
+
+
+_TOLD = ("event_id", "routing_key", "document", "next_at")
+_TELL = insert_arrays(outbox, _TOLD)
 
 
 @dataclass
@@ -51,40 +66,77 @@ class Database:
         self.world = world
         self.url = url
         self.outbox_written = asyncio.Event()
+        self._turns = asyncio.Semaphore(pool_size)
         self.engine: AsyncEngine = create_async_engine(
             url,
-            pool_size=pool_size,
+            pool_size=pool_size + 1,  # the relay's
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             hide_parameters=True,
+            json_deserializer=orjson.loads,
             connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": SILENCE_TIMEOUT_S,
                 "server_settings": {
+                    "tcp_user_timeout": str(VANISHED_AFTER_MS),
+                    "tcp_keepalives_idle": "5",
+                    "tcp_keepalives_interval": "2",
+                    "tcp_keepalives_count": "3",
                     "timezone": "UTC",
                     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                     "lock_timeout": str(LOCK_TIMEOUT_MS),
-                }
+                },
             },
         )
 
         event.listen(self.engine.sync_engine, "handle_error", _forget_row)
+        self._reading = self.engine.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Yield a session; commit when the block ends, roll back when it raises."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        async with self._turn(), AsyncSession(self.engine, expire_on_commit=False) as session:
             opened = OpenTransaction(self.world)
             session.info["transaction"] = opened
             async with session.begin():
                 yield session
                 await session.flush()
                 if opened.outbox_rows:
-                    await session.execute(insert(outbox), opened.outbox_rows)
+                    await session.execute(_TELL, arrays(_TOLD, map(itemgetter(*_TOLD), opened.outbox_rows)))
                 self.world.failpoint("before_commit")
         self.world.failpoint("after_commit")
         for act in opened.after_commit:
             act()
         if opened.outbox_rows:
             self.outbox_written.set()
+
+    async def read(
+        self, query: Select[*tuple[Any, ...]], given: Mapping[str, object] | None = None
+    ) -> Sequence[Row[Any]]:
+        """The rows of one query: a snapshot as it is, so without the round trips of a transaction."""
+        async with self._turn():
+            return await greenlet_spawn(self._read, query, given)
+
+    def _read(self, query: Select[*tuple[Any, ...]], given: Mapping[str, object] | None) -> Sequence[Row[Any]]:
+        # In one go: each step of its own of an AsyncConnection would change greenlets, and its closing make a task.
+        with self._reading.connect() as connection:
+            return connection.execute(query, given).all()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A connection for the block, first come, first served; PoolTimeoutError after `POOL_TIMEOUT_S`.
+
+        The pool gives a connection that comes back to whoever asks just then, and lets others wait until they fail.
+        """
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT_S if self._turns.locked() else None):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError(f"no connection within {POOL_TIMEOUT_S} s") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def close(self) -> None:
         """Close every connection."""

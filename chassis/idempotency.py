@@ -19,16 +19,15 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
-from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.arrays import arrays, insert_arrays, wanted
 from chassis.auth import signed_in
 from chassis.db import Raced, world_of
 from chassis.errors import Refusal
 from chassis.tables import idempotency_keys
 from chassis.telemetry import current_request_id
-from chassis.tokens import Principal
 
 KEEP_KEYS_H = 72
 KEY_MAX_CHARACTERS = 255
@@ -65,7 +64,6 @@ class IdempotencyKey:
 
 async def idempotency_key(
     request: Request,
-    principal: Annotated[Principal, Depends(signed_in)],
     key: Annotated[
         str | None,
         Header(
@@ -77,6 +75,7 @@ async def idempotency_key(
     """The request's key; 400 without one."""
     if not key or len(key) > KEY_MAX_CHARACTERS or not key.isascii() or not key.isprintable():
         raise KeyMissing()
+    principal = await signed_in(request)
     asked = hashlib.sha256(request.url.path.encode() + b"\n" + await request.body()).hexdigest()
     route = f"{request.method} {request.scope['route'].path}"
     return IdempotencyKey(principal.person_id, route, key, asked, current_request_id())
@@ -91,6 +90,16 @@ class KeyedRequest(Protocol):
     @property
     def key(self) -> IdempotencyKey: ...
 
+
+_KEPT = ("person_id", "route", "key", "fingerprint", "answer", "created_at")
+_row = idempotency_keys.c
+_asked = wanted(person_id=_row.person_id, route=_row.route, key=_row.key)
+_RECALL = select(_row.person_id, _row.route, _row.key, _row.fingerprint, _row.answer).join_from(
+    idempotency_keys,
+    _asked,
+    (_row.person_id == _asked.c.person_id) & (_row.route == _asked.c.route) & (_row.key == _asked.c.key),
+)
+_KEEP = insert_arrays(idempotency_keys, _KEPT).on_conflict_do_nothing().returning(idempotency_keys.c.key)
 
 R = TypeVar("R", bound=KeyedRequest)
 M = TypeVar("M", bound=BaseModel)
@@ -128,11 +137,13 @@ async def _recall(
     session: AsyncSession, keys: Sequence[IdempotencyKey]
 ) -> dict[tuple[UUID, str, str], tuple[str, Any]]:
     """Fingerprint and stored answer of each key that was answered before."""
-    row = idempotency_keys.c
     found = await session.execute(
-        select(row.person_id, row.route, row.key, row.fingerprint, row.answer).where(
-            tuple_(row.person_id, row.route, row.key).in_([key.identity for key in keys])
-        )
+        _RECALL,
+        {
+            "person_id": [key.person_id for key in keys],
+            "route": [key.route for key in keys],
+            "key": [key.key for key in keys],
+        },
     )
     return {(r.person_id, r.route, r.key): (r.fingerprint, r.answer) for r in found}
 
@@ -142,18 +153,10 @@ async def _remember(session: AsyncSession, answers: Sequence[tuple[IdempotencyKe
         return
     now = world_of(session).now()
     rows = [
-        {
-            "person_id": key.person_id,
-            "route": key.route,
-            "key": key.key,
-            "fingerprint": key.fingerprint,
-            "answer": answer.model_dump(mode="json"),
-            "created_at": now,
-        }
+        (key.person_id, key.route, key.key, key.fingerprint, answer.model_dump_json(), now)
         for key, answer in sorted(answers, key=lambda pair: str(pair[0].identity))
     ]
-    statement = insert(idempotency_keys).values(rows).on_conflict_do_nothing().returning(idempotency_keys.c.key)
-    if len((await session.scalars(statement)).all()) != len(rows):
+    if len((await session.scalars(_KEEP, arrays(_KEPT, rows))).all()) != len(rows):
         raise Raced
 
 

@@ -29,11 +29,14 @@ class DatabaseUrls:
     application: str
 
 
-async def provision(admin_url: str, name: str) -> DatabaseUrls:
-    """Make the database and its two roles where they are missing, with fresh passwords; `name` is ours, not input."""
+async def provision(admin_url: str, name: str, application_password: str | None = None) -> DatabaseUrls:
+    """Make the database and its two roles where they are missing; `name` is ours, not input.
+
+    The application has the password given, the migrator a fresh one: only who provisions it migrates.
+    """
     url = make_url(admin_url)
     migrator, application = f"{name}_migrator", f"{name}_app"
-    passwords = {migrator: secrets.token_urlsafe(24), application: secrets.token_urlsafe(24)}
+    passwords = {migrator: _fresh_password(), application: application_password or _fresh_password()}
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
@@ -44,8 +47,9 @@ async def provision(admin_url: str, name: str) -> DatabaseUrls:
                 await connection.execute(text(f'GRANT "{migrator}" TO CURRENT_USER'))
                 options = "ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
                 await connection.execute(text(f'CREATE DATABASE "{name}" OWNER "{migrator}" {options}'))
-                await connection.execute(text(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC'))
-                await connection.execute(text(f'GRANT CONNECT ON DATABASE "{name}" TO "{application}"'))
+            # Each time: whoever made the database may have died before this.
+            await connection.execute(text(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC'))
+            await connection.execute(text(f'GRANT CONNECT ON DATABASE "{name}" TO "{application}"'))
     finally:
         await engine.dispose()
 
@@ -55,10 +59,15 @@ async def provision(admin_url: str, name: str) -> DatabaseUrls:
     return DatabaseUrls(url_for(migrator), url_for(application))
 
 
+def _fresh_password() -> str:
+    return secrets.token_urlsafe(24)
+
+
 async def _create_role(connection: AsyncConnection, role: str, password: str) -> None:
     exists = await connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
     verb = "ALTER" if exists else "CREATE"
-    await connection.execute(text(f"{verb} ROLE \"{role}\" LOGIN PASSWORD '{password}'"))
+    quoted = password.replace("'", "''")
+    await connection.exec_driver_sql(f"{verb} ROLE \"{role}\" LOGIN PASSWORD '{quoted}'")
 
 
 async def upgrade(urls: DatabaseUrls, metadata: MetaData, revisions: Path) -> None:

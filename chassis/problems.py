@@ -66,12 +66,22 @@ def install(app: FastAPI) -> None:
 
 async def _render(request: Request, error: Exception) -> Response:
     refusal = understand(error)
+    if refusal.status < 500:
+        _let_go(error)
     media_type = request.headers.get("content-type", "").lower()
     if isinstance(refusal, InvalidInput) and refusal.errors[0][0] == "body" and "json" not in media_type:
         refusal = InvalidInput(("body", "json_type", {}))
     if refusal.status >= 500:
         log.error("request_failed", cause=repr(error), exc_info=error if refusal.status == 500 else None)
     return answer(refusal, negotiate(request.headers.get("accept-language")))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Take its traceback from an error that is answered: its frames hold the body of the request, and the error itself,
+    so that only the garbage collector, which counts objects and not their size, would free them."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 class DefectsAnswered:

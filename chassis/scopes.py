@@ -5,13 +5,14 @@ A role granted for an area holds in its whole subtree; a role granted without on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Uuid, any_, bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.errors import Forbidden, NotArrived
@@ -20,6 +21,10 @@ from chassis.tables import scopes
 from chassis.tokens import Principal
 from contracts.event import Envelope
 from contracts.members import AreaChanged
+
+_AREAS = select(scopes.c.id, scopes.c.path, scopes.c.timezone).where(
+    scopes.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+)
 
 
 async def require(session: AsyncSession, principal: Principal, area_id: UUID, *roles: str) -> None:
@@ -37,6 +42,14 @@ async def covers(session: AsyncSession, principal: Principal, area_id: UUID, *ro
     return any(grant.area_id is None or grant.area_id in path for grant in held)
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An area as copied here: ids from the root to the area itself, and the zone of its hours and years."""
+
+    path: tuple[UUID, ...]
+    timezone: tzinfo
+
+
 async def path_of(session: AsyncSession, area_id: UUID) -> Sequence[UUID]:
     """Ids from the root to the area itself."""
     path = await session.scalar(select(scopes.c.path).where(scopes.c.id == area_id))
@@ -51,6 +64,15 @@ async def timezone_of(session: AsyncSession, area_id: UUID) -> tzinfo:
     if name is None:
         raise NotArrived()
     return ZoneInfo(name)
+
+
+async def areas_of(session: AsyncSession, area_ids: Collection[UUID]) -> Mapping[UUID, Area]:
+    """All of these areas, with one look; NotArrived when one is not known here."""
+    rows = await session.execute(_AREAS, {"ids": list(area_ids)})
+    known = {row.id: Area(tuple(row.path), ZoneInfo(row.timezone)) for row in rows}
+    if len(known) < len(area_ids):
+        raise NotArrived()
+    return known
 
 
 async def copy_areas(session: AsyncSession, envelopes: Sequence[Envelope[AreaChanged]]) -> None:

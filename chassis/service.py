@@ -9,13 +9,16 @@ A running service answers requests, relays its outbox, applies what its inbox re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from fastapi import FastAPI
 from sqlalchemy import MetaData, text
 from starlette.requests import Request
@@ -25,25 +28,28 @@ from starlette.types import Lifespan
 from chassis import scopes
 from chassis.api import Api, require_policies
 from chassis.arrivals import Arrivals
-from chassis.background import every, running
+from chassis.background import every, running, wait_at_most
 from chassis.bus import Bus, Subscriber
 from chassis.cutoffs import Cutoffs, forget_old_cutoffs
-from chassis.db import Database
+from chassis.db import Database, is_down
 from chassis.errors import Unavailable, answer
 from chassis.idempotency import forget_old_keys
 from chassis.inbox import Handlers, Inbox, forget_old_events
 from chassis.limits import RequestLimits
+from chassis.lookups import fetch_keys
 from chassis.outbox import Relay
 from chassis.problems import DefectsAnswered, install
 from chassis.settings import Settings
-from chassis.telemetry import RequestContext
+from chassis.telemetry import HEALTH_PATHS, RequestContext
 from chassis.tokens import Signer, Verifier
 from chassis.world import World
 from contracts.event import Event
 from contracts.members import AreaChanged
 
 HOUSEKEEPING_S = 3600
-HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+DATABASE_RETRY_S = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,18 +103,8 @@ def build_runtime(
     service_keys: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Runtime:
     """The parts of one service that depend on where it runs. `signer` signs its look-ups at members, if any."""
-
-    async def fetch_keys() -> Mapping[str, Any]:
-        try:
-            response = await members.get("/api/v1/.well-known/jwks.json")
-            response.raise_for_status()
-            keys: Mapping[str, Any] = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise Unavailable() from error
-        return keys
-
     db = Database(database_url, world)
-    verifier = Verifier(fetch_keys, world.now)
+    verifier = Verifier(partial(fetch_keys, members), world.now)
     return Runtime(
         settings=settings,
         world=world,
@@ -130,26 +126,29 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
     """
     inbox = Inbox(runtime.db, service.all_handlers(runtime.cutoffs))
     routing_keys = frozenset(kind.routing_key() for kind in service.subscriptions())
-    bus.subscribe(Subscriber(service.name, routing_keys, inbox.receive))
+    bus.subscribe(Subscriber(service.name, routing_keys, inbox.receive, inbox.bury))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await runtime.cutoffs.refresh()
+        await _until_database_serves(runtime)
         try:
             async with service.start(runtime) as parts:
                 app.state.parts = parts
-                async with running(
-                    Relay(runtime.db, bus).run(),
-                    inbox.run_retries(),
-                    runtime.cutoffs.run(),
-                    every(HOUSEKEEPING_S, lambda: _keep_house(runtime)),
+                async with (
+                    bus.running(),
+                    running(
+                        Relay(runtime.db, bus).run(),
+                        inbox.run_retries(),
+                        runtime.cutoffs.run(),
+                        every(HOUSEKEEPING_S, lambda: _keep_house(runtime)),
+                    ),
                 ):
                     yield
         finally:
             await runtime.db.close()
 
     app = describe(service, lifespan)
-    app.state.runtime = runtime
+    app.state.runtime, app.state.bus = runtime, bus
     app.add_middleware(RequestLimits)
     app.add_middleware(DefectsAnswered)
     app.add_middleware(RequestContext, world=runtime.world, part=service.name)
@@ -160,7 +159,8 @@ def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Fas
     """The service's routes as an application; raises RouteWithoutPolicy when one does not say who may call it."""
     app = FastAPI(title=service.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     for api in service.apis:
-        app.include_router(api.router)
+        # Not by `include_router`, which looks for each request's route twice, in the routers before its own as well.
+        app.router.routes.extend(api.router.routes)
     app.add_route("/healthz", _alive)
     app.add_route("/readyz", _ready)
     require_policies(app, except_paths=HEALTH_PATHS)
@@ -168,7 +168,25 @@ def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Fas
     return app
 
 
-async def _alive(_: Request) -> Response:
+async def _until_database_serves(runtime: Runtime) -> None:
+    """Return once the cutoffs are read; raise when the database refuses us, or is away for too long."""
+    deadline = time.monotonic() + runtime.settings.database_wait_s
+    while True:
+        try:
+            return await runtime.cutoffs.refresh()
+        except Exception as error:
+            if not is_down(error) or time.monotonic() >= deadline or runtime.stopping.is_set():
+                raise
+            log.warning("database_awaited", cause=type(error).__name__)
+        await wait_at_most(runtime.stopping, DATABASE_RETRY_S)
+
+
+async def _alive(request: Request) -> Response:
+    """Alive unless only a new start helps: a queue that nobody empties, say, while the broker is there."""
+    trouble = request.app.state.bus.trouble()
+    if trouble is not None:
+        log.error("not_alive", cause=trouble)
+        return answer(Unavailable())
     return JSONResponse({"status": "alive"})
 
 

@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 from urllib.parse import quote
 
+import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.world import World
 
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 REQUEST_ID_HEADER = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"^[A-Za-z0-9_-]{8,64}$")
 
 log = structlog.get_logger("http")
 
+# What every log line of a request says. structlog has a variable for each name, and looks through all that there are.
+_context: ContextVar[Mapping[str, str | None] | None] = ContextVar("context", default=None)
+
 
 def configure_logging(output: Literal["text", "json"], level: int = logging.INFO) -> None:
     """Send everything, the standard library's loggers too, to standard error in one format."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_context,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     # Plain tracebacks: one with local variables would write contacts and codes into the log.
     text = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    renderer = structlog.processors.JSONRenderer() if output == "json" else text
+    last = [structlog.processors.format_exc_info, _render_json] if output == "json" else [text]
+    lines = structlog.BytesLoggerFactory(sys.stderr.buffer)
     structlog.configure(
-        processors=[*shared, *([structlog.processors.format_exc_info] if output == "json" else []), renderer],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lines if output == "json" else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    # It writes a traceback a second while the broker is away; chassis.rabbit says it once.
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
+
+
+def _add_context(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**event, **(_context.get() or {})}
+
+
+def _render_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> bytes:
+    try:
+        return orjson.dumps(event, default=repr)
+    except TypeError:  # half a surrogate pair, or a number of more than 64 bits
+        return json.dumps(event, default=repr).encode()
 
 
 class RequestContext:
@@ -48,6 +69,8 @@ class RequestContext:
         self._app = app
         self._world = world
         self._part = part
+        # By itself a logger is put together anew for every line.
+        self._log = log.bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,25 +88,32 @@ class RequestContext:
                 message["headers"] = [*headers, (REQUEST_ID_HEADER, request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id, part=self._part):
-            try:
-                await self._app(scope, receive, send_with_id)
-            finally:
-                took_ms = round((time.perf_counter() - started) * 1000, 1)
-                log.info("request", method=scope["method"], path=quote(scope["path"]), status=status, took_ms=took_ms)
+        outside = _context.set({"request_id": request_id, "part": self._part})
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            took_ms = round((time.perf_counter() - started) * 1000, 1)
+            # Asked every few seconds by whoever watches the process.
+            if scope["path"] not in HEALTH_PATHS or status != 200:
+                self._log.info(
+                    "request", method=scope["method"], path=quote(scope["path"]), status=status, took_ms=took_ms
+                )
+            _context.reset(outside)
 
 
 def current_request_id() -> str | None:
     """The id of the request that this task answers, None outside of one."""
-    found = structlog.contextvars.get_contextvars().get("request_id")
-    return found if isinstance(found, str) else None
+    return (_context.get() or {}).get("request_id")
 
 
 @contextmanager
 def following(request_id: str | None) -> Iterator[None]:
     """Let facts and log lines within the block name this request: a group commit answers many in one task."""
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
+    outside = _context.set({**(_context.get() or {}), "request_id": request_id})
+    try:
         yield
+    finally:
+        _context.reset(outside)
 
 
 def _given_id(scope: Scope) -> str | None:

@@ -19,9 +19,10 @@ from uuid import UUID
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from chassis.errors import Unauthenticated, Unavailable
+from chassis.settings import BadSetting, required
 
 ALGORITHMS = ["ES256"]
 ACCESS_TOKEN_S = 300
@@ -126,6 +127,17 @@ class Signer:
         return jwt.encode({"alg": "ES256", "kid": self._kid}, claims, self._key, algorithms=ALGORITHMS)
 
 
+def signer_from(secret: SecretStr | None, variable: str) -> Signer:
+    """The signer with the key of a setting; BadSetting naming its variable for one that is missing or malformed."""
+    pem = required(secret, variable)
+    try:
+        # An env file holds one line a variable: there a line break is written \\n.
+        return Signer(pem.replace("\\n", "\n"))
+    except Exception as error:
+        # Without the cause's text: it may quote the key.
+        raise BadSetting(f"{variable} is not an ES256 private key in PEM ({type(error).__name__})") from None
+
+
 class Verifier:
     """Verifies access tokens against members' published keys; verified ones are kept until they expire."""
 
@@ -133,6 +145,8 @@ class Verifier:
         self._fetch_keys = fetch_keys
         self._now = now
         self._keys: KeySet | None = None
+        # By id, looked up with every new token: a key computes its id anew each time it is asked.
+        self._known: frozenset[str | None] = frozenset()
         self._fetching = asyncio.Lock()
         self._next_fetch = 0.0
         self._verified: dict[str, Principal] = {}
@@ -177,13 +191,14 @@ class Verifier:
         self._next_fetch = time.monotonic() + KEYS_RETRY_S
         document = await self._fetch_keys()
         try:
-            self._keys = KeySet.import_key_set(dict(document))  # type: ignore[arg-type]
+            keys = KeySet.import_key_set(dict(document))  # type: ignore[arg-type]
+            self._keys, self._known = keys, frozenset(key.kid for key in keys.keys)
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise Unavailable() from error
         self._next_fetch = time.monotonic() + KEYS_REFRESH_S
 
     def _has(self, kid: str) -> bool:
-        return self._keys is not None and any(key.kid == kid for key in self._keys.keys)
+        return kid in self._known
 
 
 def _kid(token: str) -> str:

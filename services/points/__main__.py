@@ -1,0 +1,9 @@
+"""`python -m services.points`: this service as a process of its own."""
+
+import sys
+
+from chassis.process import main
+from services.points.app import SERVICE
+
+if __name__ == "__main__":
+    sys.exit(main(SERVICE))
