@@ -111,6 +111,7 @@ class Product(Base):
             "least(claims_active, claims_completed, participants, reviews, stars_sum) >= 0", name="counters"
         ),
         Index("ix_products_status_id", "status", "id"),
+        Index("ix_products_kind_id", "kind", "id"),
         Index("ix_products_category_id_id", "category_id", "id"),
         Index("ix_products_organisation_id_id", "organisation_id", "id"),
         Index("ix_products_created_by_id", "created_by", "id", postgresql_where=text("status = 'draft'")),

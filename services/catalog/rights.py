@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, false, or_, true
+from sqlalchemy import Boolean, ColumnElement, Uuid, any_, bindparam, or_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from chassis import scopes
 from chassis.auth import roles
@@ -51,20 +54,27 @@ def sees(principal: Principal | None, product: Product) -> bool:
     return is_author or administers(principal, product.organisation_id) or coordinates(principal, product.area_path)
 
 
-def seen_by(principal: Principal | None) -> ColumnElement[bool]:
-    """`sees` as a condition of a query."""
-    if principal is None:
-        return Product.status != "draft"
-    held = _coordinated_areas(principal)
-    if None in held:
-        return true()
-    own = {grant.organisation_id for grant in principal.grants if grant.role == ORGANISATION_ADMIN} - {None}
+def seen(of: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+    """`sees` as a condition on a product's columns, for the person that `seen_by` describes."""
     return or_(
-        Product.status != "draft",
-        Product.created_by == principal.person_id,
-        Product.organisation_id.in_(own) if own else false(),
-        Product.area_path.overlap(list(held)) if held else false(),
+        of.status != "draft",
+        bindparam("everywhere", type_=Boolean),
+        of.created_by == bindparam("person"),
+        of.organisation_id == any_(bindparam("administered", type_=ARRAY(Uuid))),
+        of.area_path.overlap(bindparam("coordinated", type_=ARRAY(Uuid))),
     )
+
+
+def seen_by(principal: Principal | None) -> dict[str, object]:
+    """The parameters of `seen` for this person."""
+    held = _coordinated_areas(principal)
+    grants = principal.grants if principal else ()
+    return {
+        "everywhere": None in held,
+        "person": principal and principal.person_id,
+        "administered": [grant.organisation_id for grant in grants if grant.role == ORGANISATION_ADMIN],
+        "coordinated": list(held - {None}),
+    }
 
 
 def _coordinated_areas(principal: Principal | None) -> set[UUID | None]:

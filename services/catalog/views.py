@@ -16,7 +16,6 @@ from services.catalog.models import (
     NeedKind,
     NeedSection,
     NeedStatus,
-    Product,
     ProductStatus,
     ProductTier,
     Reward,
@@ -174,37 +173,6 @@ def _track(need: Need) -> list[NeedStep]:
     if need.fulfilled_at is not None:
         steps.append(NeedStep(status="fulfilled", at=need.fulfilled_at))
     return steps
-
-
-def view_product(
-    product: Product, organisation_name: str | None, claimed_by: Sequence[ClaimingOrganisation]
-) -> ProductView:
-    return ProductView(
-        id=product.id,
-        area_id=product.area_id,
-        category_id=product.category_id,
-        kind=product.kind,
-        title=product.title,
-        title_en=product.title_en,
-        summary=product.summary,
-        status=product.status,
-        tier=product.tier,
-        claim_policy=product.claim_policy,
-        claimants=product.claimants,
-        claim_capacity=product.claim_capacity,
-        claims_active=product.claims_active,
-        claims_completed=product.claims_completed,
-        lease_hours=product.lease_hours,
-        organisation_id=product.organisation_id,
-        organisation_name=organisation_name,
-        claimed_by=list(claimed_by),
-        stars_average=round(product.stars_sum / product.reviews, 2) if product.reviews else None,
-        reviews=product.reviews,
-        participants=product.participants,
-        need_id=product.need_id,
-        published_at=product.published_at,
-        version=product.version,
-    )
 
 
 def view_session(scheduled: ScheduledSession) -> SessionView:

@@ -12,6 +12,9 @@ import sys
 from chassis.tokens import generate_key
 from services.members.vault import KEY_BYTES
 
+# Development mode listens on loopback only; there a known password for the first operator harms nobody.
+DEVELOPMENT_OPERATOR_PASSWORD = "linli-development"  # noqa: S105 - see above
+
 
 def generate_keys() -> dict[str, str]:
     """New values for the settings `contact_key`, `phone_index_key` and `token_key`.

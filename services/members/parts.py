@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from chassis.settings import Settings
-from chassis.tokens import Signer
+from chassis.tokens import Signer, signer_from
 from chassis.world import World
 from services.members.passwords import Passwords
-from services.members.vault import BadKey, Vault, read_key
+from services.members.vault import Vault, read_key
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,11 @@ class Parts:
 
 
 def build_parts(settings: Settings, world: World) -> Parts:
-    """The parts that the settings describe; BadKey naming the variable for a key that is missing or malformed."""
-    contact, index, token = (
-        secret.get_secret_value() if secret else None
-        for secret in (settings.contact_key, settings.phone_index_key, settings.token_key)
-    )
-    vault = Vault(read_key(contact, "LINLI_CONTACT_KEY"), read_key(index, "LINLI_PHONE_INDEX_KEY"), world.random)
-    return Parts(vault, _signer(token), Passwords())
-
-
-def _signer(pem: str | None) -> Signer:
-    if not pem:
-        raise BadKey("LINLI_TOKEN_KEY is not set: members needs it (services.members.keys makes one)")
-    try:
-        # An env file holds one line a variable: there a line break is written \n.
-        return Signer(pem.replace("\\n", "\n"))
-    except Exception as error:
-        # Without the cause's text: it may quote the key.
-        raise BadKey(f"LINLI_TOKEN_KEY is not an ES256 private key in PEM ({type(error).__name__})") from None
+    """The parts that the settings describe; BadSetting naming the variable for a key that is missing or malformed."""
+    contact_key = read_key(settings.contact_key, "LINLI_CONTACT_KEY")
+    index_key = read_key(settings.phone_index_key, "LINLI_PHONE_INDEX_KEY")
+    vault = Vault(contact_key, index_key, world.random)
+    return Parts(vault, signer_from(settings.token_key, "LINLI_TOKEN_KEY"), Passwords())
 
 
 async def _parts(request: Request) -> Parts:

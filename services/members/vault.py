@@ -11,13 +11,12 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from chassis.settings import BadSetting, required
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-
-
-class BadKey(ValueError):
-    """A key of the settings is missing or not what it has to be; the message names its variable."""
 
 
 class Unreadable(ValueError):
@@ -49,14 +48,12 @@ class Vault:
         return hmac.new(self._index_key, f"{kind}\x1f{value}".encode(), hashlib.sha256).digest()
 
 
-def read_key(text: str | None, variable: str) -> bytes:
-    """The 32 bytes that a setting holds in URL-safe base64; BadKey naming the variable otherwise."""
-    if not text:
-        raise BadKey(f"{variable} is not set: members needs it (services.members.keys makes one)")
+def read_key(secret: SecretStr | None, variable: str) -> bytes:
+    """The 32 bytes that a setting holds in URL-safe base64; BadSetting naming the variable otherwise."""
     try:
-        key = base64.b64decode(text.strip().encode(), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadKey(f"{variable} is not base64 (URL-safe alphabet)") from error
+        key = base64.b64decode(required(secret, variable).strip().encode(), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise BadSetting(f"{variable} is not base64 (URL-safe alphabet)") from error
     if len(key) != KEY_BYTES:
-        raise BadKey(f"{variable} has {len(key)} bytes, not {KEY_BYTES}")
+        raise BadSetting(f"{variable} has {len(key)} bytes, not {KEY_BYTES}")
     return key

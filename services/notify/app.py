@@ -10,6 +10,7 @@ import structlog
 
 from chassis.background import every, running
 from chassis.service import Runtime, Service
+from chassis.settings import BadSetting
 from services.notify.api import deliveries, dev, messages, stream
 from services.notify.channels import Channel, SandboxChannel
 from services.notify.deliveries import Sender
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 async def start(runtime: Runtime) -> AsyncIterator[Parts]:
     """Send deliveries and watch streams as long as the process lives."""
     if runtime.signer is None:
-        raise RuntimeError("notify needs a signer of its own, to ask members for contacts")
+        raise BadSetting("LINLI_LOOKUP_KEY is not set: with it notify asks members for contacts")
     parts = Parts(Wording(), Wakes())
     parts.wakes.attach(runtime.db)
     lookups = Lookups(runtime.members, runtime.signer, runtime.world)

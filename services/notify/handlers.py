@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.arrays import among, arrays, insert_arrays, json
 from chassis.db import world_of
 from chassis.inbox import Handler, by_sequence
 from chassis.tables import scopes
@@ -25,6 +27,10 @@ from services.notify.streams import NewItem, add_items
 SIGN_IN_CODE_MAX_AGE_MIN = 5
 # For times in an area that this service has not heard of yet.
 DEFAULT_TIMEZONE = "Asia/Shanghai"
+
+_WRITTEN = ("id", "person_id", "event_id", "template", "created_at", "params")
+_WRITE = insert_arrays(Message, _WRITTEN).on_conflict_do_nothing().returning(Message.event_id)
+_ZONES = select(scopes.c.id, scopes.c.timezone).where(among(scopes.c.id, "areas"))
 
 
 async def tell_people(session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> None:
@@ -106,8 +112,8 @@ async def _insert_new(session: AsyncSession, messages: Sequence[dict[str, Any]])
     """
     if not messages:
         return {}
-    statement = insert(Message).values(list(messages)).on_conflict_do_nothing().returning(Message.event_id)
-    new = set((await session.scalars(statement)).all())
+    rows = [(*itemgetter(*_WRITTEN[:-1])(message), json(message["params"])) for message in messages]
+    new = set((await session.scalars(_WRITE, arrays(_WRITTEN, rows))).all())
     return {message["event_id"]: message for message in messages if message["event_id"] in new}
 
 
@@ -136,7 +142,7 @@ async def _zones(session: AsyncSession, facts: Sequence[Event]) -> dict[UUID, st
     areas = {area_id for fact in facts if (area_id := getattr(fact, "area_id", None)) is not None}
     if not areas:
         return {}
-    rows = await session.execute(select(scopes.c.id, scopes.c.timezone).where(scopes.c.id.in_(areas)))
+    rows = await session.execute(_ZONES, {"areas": list(areas)})
     return {row.id: row.timezone for row in rows}
 
 

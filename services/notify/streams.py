@@ -13,11 +13,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import event, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, bindparam, event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from chassis.arrays import arrays, insert_arrays, json
 from chassis.background import wait_at_most
 from chassis.db import Database, is_down
 from services.notify.models import Stream, StreamItem, StreamKind
@@ -29,6 +29,20 @@ LOOK_EVERY_S = 1.0
 _PENDING = "stream_items"
 
 log = structlog.get_logger(__name__)
+
+_NUMBERED = ("person_id", "last_seq")
+_more = insert_arrays(Stream, _NUMBERED)
+_NUMBER = _more.on_conflict_do_update(
+    index_elements=["person_id"], set_={"last_seq": Stream.last_seq + _more.excluded.last_seq}
+).returning(Stream.person_id, Stream.last_seq)
+_ADDED = ("person_id", "seq", "kind", "data")
+_ADD = insert_arrays(StreamItem, _ADDED)
+_ITEMS = (
+    select(StreamItem.seq, StreamItem.kind, StreamItem.data)
+    .where(StreamItem.person_id == bindparam("person"), StreamItem.seq > bindparam("after"))
+    .order_by(StreamItem.seq)
+    .limit(FOLLOW_BATCH_MAX)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +70,14 @@ def add_items(session: AsyncSession, items: Sequence[NewItem]) -> None:
 def _number(session: Session) -> None:
     items: list[NewItem] = session.info.pop(_PENDING)
     counts = Counter(item.person_id for item in items)
-    rows = [{"person_id": person_id, "last_seq": counts[person_id]} for person_id in sorted(counts)]
-    added = insert(Stream).values(rows)
-    numbered = session.execute(
-        added.on_conflict_do_update(
-            index_elements=["person_id"], set_={"last_seq": Stream.last_seq + added.excluded.last_seq}
-        ).returning(Stream.person_id, Stream.last_seq)
-    )
+    rows = [(person_id, counts[person_id]) for person_id in sorted(counts)]
+    numbered = session.execute(_NUMBER, arrays(_NUMBERED, rows))
     last = {row.person_id: row.last_seq - counts[row.person_id] for row in numbered}
     values = []
     for item in items:
         last[item.person_id] += 1
-        values.append({"person_id": item.person_id, "seq": last[item.person_id], "kind": item.kind, "data": item.data})
-    session.execute(insert(StreamItem), values)
+        values.append((item.person_id, last[item.person_id], item.kind, json(item.data)))
+    session.execute(_ADD, arrays(_ADDED, values))
 
 
 async def start_position(session: AsyncSession, person_id: UUID, last_seen: int | None) -> int:
@@ -79,7 +88,7 @@ async def start_position(session: AsyncSession, person_id: UUID, last_seen: int 
 
 async def follow(
     db: Database, wakes: Wakes, person_id: UUID, after: int, is_open: Callable[[], bool]
-) -> AsyncGenerator[Sequence[StreamItem], None]:
+) -> AsyncGenerator[Sequence[Row[Any]], None]:
     """The person's items after number `after`, in order, old ones and then new ones as they come, while `is_open`.
 
     No connection is held while waiting. While the database is down the reader waits too.
@@ -103,10 +112,8 @@ async def follow(
                 await wait_at_most(woken, LOOK_EVERY_S)
 
 
-async def _items(db: Database, person_id: UUID, after: int) -> Sequence[StreamItem]:
-    async with db.transaction() as session:
-        mine = select(StreamItem).where(StreamItem.person_id == person_id, StreamItem.seq > after)
-        return (await session.scalars(mine.order_by(StreamItem.seq).limit(FOLLOW_BATCH_MAX))).all()
+async def _items(db: Database, person_id: UUID, after: int) -> Sequence[Row[Any]]:
+    return await db.read(_ITEMS, {"person": person_id, "after": after})
 
 
 class StreamWatch:

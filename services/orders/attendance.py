@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.db import world_of
-from chassis.errors import Forbidden, InvalidInput, NotFound
+from chassis.errors import Forbidden, InvalidInput, NotArrived, NotFound
 from chassis.outbox import emit
 from chassis.tokens import Principal
 from contracts.orders import AttendanceRecorded, AttendanceVoided
@@ -100,7 +100,7 @@ async def list_session_attendances(
     """Who came to a session, for those who may say so; as `list_attendances`."""
     offer = await session.get(SessionOffer, session_id)
     if offer is None:
-        raise NotFound()
+        raise NotArrived()
     await _require_recorder(session, principal, offer.area_id, offer.product_id)
     return await list_attendances(session, Attendance.session_id == session_id, before, limit)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.arrays import among, arrays, insert_arrays, wanted
 from chassis.db import Raced, world_of
-from chassis.errors import NotFound, Refusal
+from chassis.errors import NotArrived, Refusal
 from chassis.idempotency import IdempotencyKey, once_each
 from chassis.outbox import emit
 from chassis.telemetry import following
@@ -23,6 +26,40 @@ from services.orders.tickets import new_tickets
 from services.orders.waiting import OVERTAKES_MAX, could_fit, seat
 
 SEATS_MAX = 50
+_COLUMNS = tuple(column.name for column in Booking.__table__.columns)
+_LOCKED = (
+    select(SessionOffer)
+    .where(among(SessionOffer.session_id, "sessions"))
+    .order_by(SessionOffer.session_id)
+    .with_for_update()
+)
+_KNOWN = select(ProductOffer.product_id, ProductOffer.open).where(among(ProductOffer.product_id, "products"))
+_asked = wanted(session_id=Booking.session_id, person_id=Booking.person_id)
+# The status as it stands in the index's condition: by a parameter, a generic plan could not use the index.
+_LIVE = (
+    select(Booking.session_id, Booking.person_id)
+    .join_from(Booking, _asked, (Booking.session_id == _asked.c.session_id) & (Booking.person_id == _asked.c.person_id))
+    .where(Booking.status != literal_column("'cancelled'"))
+)
+_fits = Booking.seats <= SessionOffer.seat_total
+_WAITING = (
+    select(
+        Booking.session_id,
+        func.count().label("waiting"),
+        func.count().filter(_fits).label("in_play"),
+        func.coalesce(func.max(Booking.overtaken).filter(_fits), 0).label("most_overtaken"),
+    )
+    .join(SessionOffer, SessionOffer.session_id == Booking.session_id)
+    .where(among(Booking.session_id, "sessions"), Booking.status == literal_column("'waitlisted'"))
+    .group_by(Booking.session_id)
+)
+_counts = wanted(session=SessionOffer.session_id, taken=SessionOffer.seats_taken, last=SessionOffer.queue_last)
+_COUNT_SEATS = (
+    update(SessionOffer)
+    .where(SessionOffer.session_id == _counts.c.session)
+    .values(seats_taken=_counts.c.taken, queue_last=_counts.c.last)
+)
+_INSERT = insert_arrays(Booking, _COLUMNS).on_conflict_do_nothing().returning(Booking.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +90,11 @@ class Line:
 
 async def take_seats(session: AsyncSession, requests: Sequence[BookingRequest]) -> list[BookingView | Refusal]:
     """Give each party its seats, or a place in the waiting list, in order of arrival; BookingClosed, … for the rest."""
-    wanted = {request.session_id for request in requests}
-    locked = select(SessionOffer).where(SessionOffer.session_id.in_(wanted)).order_by(SessionOffer.session_id)
-    offers = {offer.session_id: offer for offer in await session.scalars(locked.with_for_update())}
+    sessions = {request.session_id for request in requests}
+    offers = {offer.session_id: offer for offer in await session.scalars(_LOCKED, {"sessions": list(sessions)})}
+    # What changes is written in one statement for all of them, and not by the ORM in one for each.
+    for offer in offers.values():
+        session.expunge(offer)
 
     async def decide(fresh: Sequence[BookingRequest]) -> list[BookingView | Refusal]:
         lines = await _lines(session, offers)
@@ -65,9 +104,9 @@ async def take_seats(session: AsyncSession, requests: Sequence[BookingRequest]) 
         answers: list[BookingView | Refusal] = []
         for request in fresh:
             line = lines.get(request.session_id)
-            refusal = _why_not(line, request, live)
+            refusal = _why_not(line, request, live) if line else NotArrived()
             if line is None or refusal is not None:
-                answers.append(refusal or NotFound())
+                answers.append(refusal or NotArrived())
                 continue
             live.add((request.session_id, request.person_id))
             bookings.append(_new_booking(session, line.offer, request, next(tickets)))
@@ -79,9 +118,7 @@ async def take_seats(session: AsyncSession, requests: Sequence[BookingRequest]) 
     return await once_each(session, requests, decide, BookingView)
 
 
-def _why_not(line: Line | None, request: BookingRequest, live: set[tuple[UUID, UUID]]) -> Refusal | None:
-    if line is None:
-        return NotFound()
+def _why_not(line: Line, request: BookingRequest, live: set[tuple[UUID, UUID]]) -> Refusal | None:
     if not line.open:
         return BookingClosed()
     if (request.session_id, request.person_id) in live:
@@ -113,49 +150,42 @@ def _place(session: AsyncSession, line: Line, booking: Booking) -> BookingView:
 
 
 def _new_booking(session: AsyncSession, offer: SessionOffer, request: BookingRequest, ticket: str) -> Booking:
+    """A plain object with a booking's columns: one that the ORM watched would cost several times as much."""
     world = world_of(session)
-    return Booking(
+    columns = SimpleNamespace(
         id=world.new_id(),
         session_id=offer.session_id,
         product_id=offer.product_id,
         area_id=offer.area_id,
         person_id=request.person_id,
         seats=request.seats,
+        status="waitlisted",
         ticket=ticket,
+        queue_number=None,
         overtaken=0,
         created_at=world.now(),
         version=1,
     )
+    return cast(Booking, columns)
 
 
 async def _lines(session: AsyncSession, offers: dict[UUID, SessionOffer]) -> dict[UUID, Line]:
-    """The waiting list of each locked session, counted."""
+    """The waiting list of each locked session whose product is known, too, counted."""
     now = world_of(session).now()
     products = {offer.product_id for offer in offers.values()}
-    is_open = select(ProductOffer.product_id).where(ProductOffer.product_id.in_(products), ProductOffer.open)
-    open_products = set(await session.scalars(is_open))
+    known = await session.execute(_KNOWN, {"products": list(products)})
+    is_open = {row.product_id: row.open for row in known}
     lines = {
         session_id: Line(
             offer,
-            open=offer.product_id in open_products
+            open=is_open[offer.product_id]
             and offer.status == "scheduled"
             and now < min(offer.book_until, offer.starts_at),
         )
         for session_id, offer in offers.items()
+        if offer.product_id in is_open
     }
-    fits = Booking.seats <= SessionOffer.seat_total
-    counted = await session.execute(
-        select(
-            Booking.session_id,
-            func.count().label("waiting"),
-            func.count().filter(fits).label("in_play"),
-            func.coalesce(func.max(Booking.overtaken).filter(fits), 0).label("most_overtaken"),
-        )
-        .join(SessionOffer, SessionOffer.session_id == Booking.session_id)
-        .where(Booking.session_id.in_(list(lines)), Booking.status == "waitlisted")
-        .group_by(Booking.session_id)
-    )
-    for row in counted:
+    for row in await session.execute(_WAITING, {"sessions": list(lines)}):
         line = lines[row.session_id]
         line.waiting, line.in_play, line.most_overtaken = row.waiting, row.in_play, row.most_overtaken
     return lines
@@ -163,24 +193,36 @@ async def _lines(session: AsyncSession, offers: dict[UUID, SessionOffer]) -> dic
 
 async def _live(session: AsyncSession, requests: Sequence[BookingRequest]) -> set[tuple[UUID, UUID]]:
     """Session and person of each request whose person has a live booking already."""
-    pairs = {(request.session_id, request.person_id) for request in requests}
     found = await session.execute(
-        select(Booking.session_id, Booking.person_id).where(
-            tuple_(Booking.session_id, Booking.person_id).in_(pairs), Booking.status != "cancelled"
-        )
+        _LIVE,
+        {
+            "session_id": [request.session_id for request in requests],
+            "person_id": [request.person_id for request in requests],
+        },
     )
     return {(row.session_id, row.person_id) for row in found}
 
 
-async def _write(session: AsyncSession, bookings: Sequence[Booking], lines: dict[UUID, Line]) -> None:
-    """Count the overtakes, then insert all bookings in one statement; Raced, should one exist after all."""
+async def _write(session: AsyncSession, bookings: Sequence[Booking], lines: Mapping[UUID, Line]) -> None:
+    """Count the overtakes, then write all bookings and what they took; Raced, should one exist after all."""
     for line in lines.values():
         if line.overtakes:
             overtaken = could_fit(line.offer)
             await session.execute(update(Booking).where(overtaken).values(overtaken=Booking.overtaken + line.overtakes))
-    if bookings:
-        columns = Booking.__table__.columns
-        rows = [{column.name: getattr(booking, column.name) for column in columns} for booking in bookings]
-        statement = insert(Booking).on_conflict_do_nothing().returning(Booking.id)
-        if len((await session.scalars(statement, rows)).all()) != len(rows):
-            raise Raced
+    if not bookings:
+        return
+    rows = arrays(_COLUMNS, [itemgetter(*_COLUMNS)(vars(booking)) for booking in bookings])
+    if len((await session.scalars(_INSERT, rows)).all()) != len(bookings):
+        raise Raced
+    booked = {booking.session_id for booking in bookings}
+    await _count_seats(session, [lines[session_id].offer for session_id in booked])
+
+
+async def _count_seats(session: AsyncSession, offers: Sequence[SessionOffer]) -> None:
+    """Write how many seats of the locked sessions are taken, and the last number of their waiting lists."""
+    counts = {
+        "session": [offer.session_id for offer in offers],
+        "taken": [offer.seats_taken for offer in offers],
+        "last": [offer.queue_last for offer in offers],
+    }
+    await session.execute(_COUNT_SEATS, counts, execution_options={"synchronize_session": False})

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.db import Database, world_of
-from chassis.errors import NotFound, Refusal
+from chassis.errors import NotArrived, NotFound, Refusal
 from chassis.idempotency import IdempotencyKey, once_each
 from chassis.outbox import emit
 from chassis.telemetry import following
@@ -77,7 +77,7 @@ class RedemptionRequest:
 async def place_redemptions(
     session: AsyncSession, requests: Sequence[RedemptionRequest]
 ) -> list[RedemptionView | Refusal]:
-    """Reserve stock for each request in order of arrival, ask for its points; OutOfStock or NotFound for the rest."""
+    """Reserve stock for each request in order of arrival, ask for its points; OutOfStock or NotArrived for the rest."""
     wanted = {(request.reward_id, request.centre_id) for request in requests}
     offer_key = tuple_(RewardOffer.reward_id, RewardOffer.centre_id)
     locked = select(RewardOffer).where(offer_key.in_(wanted)).order_by(RewardOffer.reward_id, RewardOffer.centre_id)
@@ -95,7 +95,7 @@ async def place_redemptions(
 
 def _place(session: AsyncSession, offer: RewardOffer | None, request: RedemptionRequest) -> RedemptionView | Refusal:
     if offer is None:
-        return NotFound()
+        return NotArrived()
     if offer.stock_taken + request.quantity > offer.stock_limit:
         return OutOfStock()
     offer.stock_taken += request.quantity

@@ -7,12 +7,15 @@ import random
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.arrays import among
 from chassis.db import world_of
 from services.orders.models import Booking
 
 TICKET_CHARACTERS = 8
 # Without the characters that look like one another: 0 O, 1 I L.
 TICKET_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+_TAKEN = select(Booking.ticket).where(among(Booking.ticket, "drawn"))
 
 
 async def new_tickets(session: AsyncSession, count: int) -> list[str]:
@@ -21,7 +24,7 @@ async def new_tickets(session: AsyncSession, count: int) -> list[str]:
     codes: set[str] = set()
     while len(codes) < count:
         drawn = {new_code(randomness) for _ in range(count - len(codes))}
-        codes |= drawn.difference(await session.scalars(select(Booking.ticket).where(Booking.ticket.in_(drawn))))
+        codes |= drawn.difference(await session.scalars(_TAKEN, {"drawn": list(drawn)}))
     return sorted(codes)
 
 

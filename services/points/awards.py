@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,24 +16,12 @@ from chassis.outbox import emit
 from contracts.event import Envelope
 from contracts.orders import ClaimAccepted, ClaimantType, ClaimCompleted, ClaimReleased, ReviewPosted
 from contracts.points import PointsAwarded
-from services.points.ledger import Place, Posting, Reason, Subject, award, balances_of, lock_ledger, post, take
+from services.points.deeds import Deed
+from services.points.ledger import balances_of, lock_ledger, post
 from services.points.models import ReleasedClaim, Rule, Transfer
+from services.points.postings import Place, Posting, Reason, Subject, award, take
 from services.points.rules import applies, holding_at, rules_for, worth
 from services.points.scores import record_scores
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """A fact that may be worth something to somebody. A rule awards the same `source_id` once."""
-
-    event_type: str
-    event_id: UUID
-    told_at: datetime
-    source_id: UUID
-    subject: Subject
-    area_id: UUID
-    title: str
-    fact: Mapping[str, Any]
 
 
 async def award_claims(session: AsyncSession, envelopes: Sequence[Envelope[ClaimAccepted | ClaimCompleted]]) -> None:
@@ -87,7 +73,7 @@ def _deed(envelope: Envelope[Any], source_id: UUID, subject: Subject) -> Deed:
         subject=subject,
         area_id=fact.area_id,
         title=fact.title,
-        fact=fact.model_dump(mode="json"),
+        fact=fact,
     )
 
 
@@ -95,21 +81,25 @@ async def award_deeds(session: AsyncSession, deeds: Sequence[Deed]) -> None:
     """Award each deed what the rules of its moment give, once per rule and source; NotArrived for an unknown area."""
     await lock_ledger(session)
     versions = {event_type: await rules_for(session, event_type) for event_type in {d.event_type for d in deeds}}
-    places = await _places(session, deeds)
-    postings = [
-        _award(world_of(session).new_id(), deed, rule, places[deed.event_id])
-        for deed in deeds
-        for rule in holding_at(versions[deed.event_type], deed.told_at)
-        if applies(rule, deed.fact) and worth(rule, deed.fact)[0] > 0
-    ]
-    posted = await post(session, postings)
+    areas = await scopes.areas_of(session, {deed.area_id for deed in deeds})
+    posted = await post(
+        session,
+        [
+            _award(world_of(session).new_id(), deed, rule, areas[deed.area_id], amount, arithmetic)
+            for deed in deeds
+            for rule in holding_at(versions[deed.event_type], deed.told_at)
+            if applies(rule, deed)
+            for amount, arithmetic in [worth(rule, deed)]
+            if amount > 0
+        ],
+    )
     told_at = {deed.event_id: deed.told_at for deed in deeds}
     await record_scores(session, [(posting, told_at[_event_of(posting)]) for posting in posted])
     _tell(session, posted)
 
 
-def _award(transfer_id: UUID, deed: Deed, rule: Rule, place: Place) -> Posting:
-    amount, arithmetic = worth(rule, deed.fact)
+def _award(transfer_id: UUID, deed: Deed, rule: Rule, area: scopes.Area, amount: int, arithmetic: str) -> Posting:
+    """The award scores in the calendar year of the event's area when it was told."""
     return Posting(
         id=transfer_id,
         kind="award",
@@ -120,7 +110,7 @@ def _award(transfer_id: UUID, deed: Deed, rule: Rule, place: Place) -> Posting:
         moves=award(amount),
         title=deed.title,
         reason=Reason(deed.event_type, deed.event_id, rule.key, rule.version, arithmetic),
-        place=place,
+        place=Place(area.path, deed.told_at.astimezone(area.timezone).year),
     )
 
 
@@ -155,18 +145,6 @@ async def _reverse(session: AsyncSession, awards: ColumnElement[bool], cause: En
         posted = await post(session, [posting])
         await record_scores(session, [(reversal, cause.time) for reversal in posted])
         _tell(session, posted)
-
-
-async def _places(session: AsyncSession, deeds: Iterable[Deed]) -> dict[UUID, Place]:
-    """By event: the areas on the path, and the calendar year in the event's area when it was told."""
-    known = {}
-    for area_id in sorted({deed.area_id for deed in deeds}):
-        known[area_id] = (await scopes.path_of(session, area_id), await scopes.timezone_of(session, area_id))
-    places = {}
-    for deed in deeds:
-        path, zone = known[deed.area_id]
-        places[deed.event_id] = Place(tuple(path), deed.told_at.astimezone(zone).year)
-    return places
 
 
 def _event_of(posting: Posting) -> UUID:

@@ -25,8 +25,9 @@ from contracts.orders import (
     RedemptionRequested,
 )
 from contracts.points import HoldCaptured, HoldFact, HoldPlaced, HoldRefused, HoldReleased
-from services.points.ledger import Posting, Reason, Subject, balances_of, lock_ledger, post, take
+from services.points.ledger import balances_of, lock_ledger, post
 from services.points.models import Hold, Purpose, TransferKind
+from services.points.postings import Posting, Reason, Subject, take
 
 HOLD_TIMEOUT_MIN = 10
 EXPIRY_POLL_S = 5

@@ -113,7 +113,6 @@ class Entry(Base):
 
     __table_args__ = (
         CheckConstraint("amount <> 0", name="amount"),
-        Index("ix_entries_account_id", "account_id"),
         {"info": APPEND_ONLY},
     )
 
@@ -192,6 +191,21 @@ class Score(Base):
         CheckConstraint("kind IN ('member_points', 'member_energy', 'organisation_energy')", name="kind"),
         Index("ix_scores_board", "season", "area_id", "kind", text("score DESC"), "reached_at", "subject_id"),
     )
+
+
+class ScoreCount(Base):
+    """How many subjects have a score, of those above zero: from it a rank is read without counting the subjects.
+
+    The database keeps it in step by a trigger on `scores`; nothing else writes it.
+    """
+
+    __tablename__ = "score_counts"
+
+    season: Mapped[int] = mapped_column(Integer, primary_key=True)
+    area_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    kind: Mapped[ScoreKind] = mapped_column(Text, primary_key=True)
+    score: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    subjects: Mapped[int] = mapped_column(BigInteger)
 
 
 class Hold(Base):

@@ -16,9 +16,11 @@ from sqlalchemy.orm import aliased
 
 from contracts.event import Envelope
 from contracts.orders import AttendanceRecorded, AttendanceVoided
-from services.points.awards import Deed, award_deeds, reverse_awards
-from services.points.ledger import Subject, lock_ledger
+from services.points.awards import award_deeds, reverse_awards
+from services.points.deeds import Deed
+from services.points.ledger import lock_ledger
 from services.points.models import Attendance
+from services.points.postings import Subject
 
 Participation = tuple[UUID, UUID]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.points.deeds import Deed
 from services.points.models import Rule
 
 
@@ -34,15 +34,15 @@ def holding_at(versions: Sequence[Rule], moment: datetime) -> Sequence[Rule]:
     return list(newest.values())
 
 
-def applies(rule: Rule, fact: Mapping[str, Any]) -> bool:
+def applies(rule: Rule, deed: Deed) -> bool:
     """Whether every condition's field of the fact has the value it asks for."""
-    return all(fact.get(field) == value for field, value in rule.conditions.items())
+    return all(deed.fields.get(field) == value for field, value in rule.conditions.items())
 
 
-def worth(rule: Rule, fact: Mapping[str, Any]) -> tuple[int, str]:
-    """What the fact is worth by the rule, and the arithmetic as people read it."""
+def worth(rule: Rule, deed: Deed) -> tuple[int, str]:
+    """What the deed is worth by the rule, and the arithmetic as people read it."""
     if "base" in rule.amount:
         factor, count = int(rule.amount["base"]), 1
     else:
-        factor, count = int(rule.amount["times"]), int(fact[rule.amount["per"]])
+        factor, count = int(rule.amount["times"]), int(deed.fields[rule.amount["per"]])
     return factor * count, f"{factor} × {count} = {factor * count}"

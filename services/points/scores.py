@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Integer, Table, Text, Uuid, func, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeEngine
 
 from chassis import scopes
+from chassis.arrays import array_literal, arrays, rows_of
 from chassis.db import world_of
+from chassis.tables import timestamp
 from contracts.points import Asset
-from services.points.ledger import Posting
-from services.points.models import Score, ScoreKind, SubjectType
+from services.points.models import Score, ScoreCount, ScoreKind, SubjectType
+from services.points.postings import Posting
 
 KINDS: dict[tuple[SubjectType, Asset], ScoreKind] = {
     ("person", "points"): "member_points",
@@ -37,30 +40,46 @@ class Ranked:
     score: int
 
 
+_CHANGE: dict[str, TypeEngine[Any]] = {
+    "subject_id": Uuid(),
+    "season": Integer(),
+    "areas": ARRAY(Uuid),
+    "kind": Text(),
+    "score": BigInteger(),
+    "reached_at": timestamp,
+}
+_KEY = ("season", "area_id", "kind", "subject_id")
+
+
+def _add_changes() -> Insert:
+    """Each change in every area on its path.
+
+    Grouped, since a statement changes a row once: a subject may win several times, and two paths share ancestors.
+    """
+    change = rows_of(_CHANGE)
+    area = func.unnest(change.c.areas).table_valued("id").render_derived().lateral()
+    key = (change.c.season, area.c.id, change.c.kind, change.c.subject_id)
+    totals = (func.sum(change.c.score), func.max(change.c.reached_at))
+    won = select(*key, *totals).select_from(change.join(area, true())).group_by(*key)
+    added = insert(cast(Table, Score.__table__)).from_select([*_KEY, "score", "reached_at"], won)
+    later = func.greatest(Score.reached_at, added.excluded.reached_at)
+    return added.on_conflict_do_update(
+        index_elements=_KEY, set_={"score": Score.score + added.excluded.score, "reached_at": later}
+    )
+
+
+_ADD = _add_changes()
+
+
 async def record_scores(session: AsyncSession, posted: Iterable[tuple[Posting, datetime]]) -> None:
     """Add what each posting won (or lost) to the scores of its place; the time is that of its fact."""
-    changes: dict[tuple[Any, ...], tuple[int, datetime]] = {}
-    for posting, told_at in posted:
-        kind = KINDS.get((posting.subject.type, posting.asset))
-        if kind is None or posting.place is None:
-            continue
-        for area_id in posting.place.areas:
-            key = (posting.place.season, area_id, kind, posting.subject.id)
-            amount, reached_at = changes.get(key, (0, told_at))
-            changes[key] = (amount + posting.amount, max(reached_at, told_at))
-    if not changes:
-        return
-    rows = [
-        {"season": season, "area_id": area, "kind": kind, "subject_id": subject, "score": amount, "reached_at": at}
-        for (season, area, kind, subject), (amount, at) in changes.items()
+    changes = [
+        (posting.subject.id, place.season, array_literal(place.areas), kind, posting.amount, told_at)
+        for posting, told_at in posted
+        if (kind := KINDS.get((posting.subject.type, posting.asset))) and (place := posting.place)
     ]
-    scored = insert(Score)
-    added = {
-        "score": Score.score + scored.excluded.score,
-        "reached_at": func.greatest(Score.reached_at, scored.excluded.reached_at),
-    }
-    keys = ["season", "area_id", "kind", "subject_id"]
-    await session.execute(scored.on_conflict_do_update(index_elements=keys, set_=added), rows)
+    if changes:
+        await session.execute(_ADD, arrays(tuple(_CHANGE), changes))
 
 
 async def current_season(session: AsyncSession, area_id: UUID) -> int:
@@ -92,11 +111,15 @@ async def top(session: AsyncSession, season: int, area_id: UUID, kind: ScoreKind
 async def rank_of(
     session: AsyncSession, season: int, area_id: UUID, kind: ScoreKind, subject_id: UUID
 ) -> Ranked | None:
-    """One subject's place, or None for one without a score."""
-    own = await session.get(Score, (season, area_id, kind, subject_id))
-    if own is None or own.score <= 0:
-        return None
-    higher = select(func.count()).where(
-        Score.season == season, Score.area_id == area_id, Score.kind == kind, Score.score > own.score
+    """One subject's place, or None for one without a score. It costs the different scores above, not the subjects."""
+    own = await session.scalar(
+        select(Score.score).where(
+            Score.season == season, Score.area_id == area_id, Score.kind == kind, Score.subject_id == subject_id
+        )
     )
-    return Ranked(subject_id, 1 + (await session.scalar(higher) or 0), own.score)
+    if own is None or own <= 0:
+        return None
+    higher = select(func.sum(ScoreCount.subjects)).where(
+        ScoreCount.season == season, ScoreCount.area_id == area_id, ScoreCount.kind == kind, ScoreCount.score > own
+    )
+    return Ranked(subject_id, 1 + int(await session.scalar(higher) or 0), own)

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.points import Asset
-from services.points.ledger import Subject
 from services.points.models import Account, Entry, Rule, Transfer
+from services.points.postings import Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from services.catalog.api.filters import Search
 from services.catalog.arrivals import wait_for_area
 from services.catalog.bodies import NeedAcceptance, NeedDecline, NewNeed
 from services.catalog.models import NeedStatus
-from services.catalog.product_lists import view_products
+from services.catalog.product_views import view_product
 from services.catalog.rights import COORDINATING
 from services.catalog.views import AcceptedNeedView, NeedView
 
@@ -55,8 +55,8 @@ async def accept_need(need_id: UUID, body: NeedAcceptance, principal: CurrentPri
     """Make a product from the need."""
     async with db.transaction() as session:
         need, product = await needs.accept_need(session, principal, need_id, body.product)
-        views = await view_products(session, [product])
-    return AcceptedNeedView(need=needs.show_need(need, principal), product=views[0])
+        view = await view_product(session, product)
+    return AcceptedNeedView(need=needs.show_need(need, principal), product=view)
 
 
 @api.post("/needs/{need_id}/decline", policy=COORDINATING)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends, Response
 
-from chassis.api import Api, Arriving, Db, IfMatch, Page, Paging, etag
+from chassis.api import Api, Arriving, Db, IfMatch, Page, Paging, etag, json_answer
 from chassis.auth import PUBLIC, CurrentPrincipal, OptionalPrincipal
 from contracts.catalog import ProductKind
 from services.catalog import products
@@ -15,7 +15,8 @@ from services.catalog.api.filters import Search
 from services.catalog.arrivals import wait_for_area, wait_for_organisation
 from services.catalog.bodies import NewProduct, ProductChanges
 from services.catalog.models import ProductStatus
-from services.catalog.product_lists import SHOWN, ProductFilter, find_product, list_products, view_products
+from services.catalog.product_lists import SHOWN, ProductFilter, list_products, show_product
+from services.catalog.product_views import shown, view_product
 from services.catalog.rights import OFFERING
 from services.catalog.views import ProductView
 
@@ -35,15 +36,13 @@ async def _wanted(
     return ProductFilter(area_id, category_id, organisation_id, kind, statuses, q.strip())
 
 
-@api.get("/products", policy=PUBLIC)
+@api.get("/products", policy=PUBLIC, response_model=Page[ProductView])
 async def get_products(
     wanted: Annotated[ProductFilter, Depends(_wanted)], principal: OptionalPrincipal, db: Db, paging: Paging
-) -> Page[ProductView]:
+) -> Response:
     """Products, newest first; drafts only for those who may see them."""
-    async with db.transaction() as session:
-        rows, cursor = await list_products(session, principal, wanted, paging)
-        views = await view_products(session, rows)
-    return Page(items=views, next_cursor=cursor)
+    rows, cursor = await list_products(db, principal, wanted, paging)
+    return json_answer({"items": [shown(row) for row in rows], "next_cursor": cursor})
 
 
 @api.post("/products", policy=OFFERING, status_code=201)
@@ -56,17 +55,15 @@ async def post_product(
         await wait_for_organisation(arrivals, body.organisation_id)
     async with db.transaction() as session:
         product = await products.offer_product(session, principal, body)
-        views = await view_products(session, [product])
-    return _tagged(response, views[0])
+        view = await view_product(session, product)
+    return _tagged(response, view)
 
 
-@api.get("/products/{product_id}", policy=PUBLIC)
-async def get_product(product_id: UUID, principal: OptionalPrincipal, db: Db, response: Response) -> ProductView:
+@api.get("/products/{product_id}", policy=PUBLIC, response_model=ProductView)
+async def get_product(product_id: UUID, principal: OptionalPrincipal, db: Db) -> Response:
     """One product."""
-    async with db.transaction() as session:
-        product = await find_product(session, principal, product_id)
-        views = await view_products(session, [product])
-    return _tagged(response, views[0])
+    row = await show_product(db, principal, product_id)
+    return json_answer(shown(row), etag(row.version))
 
 
 @api.patch("/products/{product_id}", policy=OFFERING)
@@ -81,8 +78,8 @@ async def patch_product(
     """Change a product's terms; once it was published, as a coordinator."""
     async with db.transaction() as session:
         product = await products.change_product(session, principal, product_id, body, if_match)
-        views = await view_products(session, [product])
-    return _tagged(response, views[0])
+        view = await view_product(session, product)
+    return _tagged(response, view)
 
 
 @api.post("/products/{product_id}/publish", policy=OFFERING)
@@ -90,8 +87,8 @@ async def publish_product(product_id: UUID, principal: CurrentPrincipal, db: Db,
     """Offer the product; nothing changes when it is offered already."""
     async with db.transaction() as session:
         product = await products.publish_product(session, principal, product_id)
-        views = await view_products(session, [product])
-    return _tagged(response, views[0])
+        view = await view_product(session, product)
+    return _tagged(response, view)
 
 
 @api.post("/products/{product_id}/withdraw", policy=OFFERING)
@@ -99,8 +96,8 @@ async def withdraw_product(product_id: UUID, principal: CurrentPrincipal, db: Db
     """Take the product off offer; what was promised stands."""
     async with db.transaction() as session:
         product = await products.withdraw_product(session, principal, product_id)
-        views = await view_products(session, [product])
-    return _tagged(response, views[0])
+        view = await view_product(session, product)
+    return _tagged(response, view)
 
 
 def _tagged(response: Response, view: ProductView) -> ProductView:

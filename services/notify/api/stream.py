@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy import Row
 
 from chassis.api import Api, Db
 from chassis.auth import SIGNED_IN, CurrentPrincipal
@@ -17,7 +18,6 @@ from chassis.service import Runtime
 from chassis.tokens import Principal
 from services.notify.api.messages import AcceptLanguage
 from services.notify.messages import reading_locale
-from services.notify.models import StreamItem
 from services.notify.parts import NotifyParts
 from services.notify.streams import follow, start_position
 from services.notify.wording import Wording
@@ -83,9 +83,10 @@ def _is_open(runtime: Runtime, principal: Principal) -> bool:
     return True
 
 
-def _data(item: StreamItem, wording: Wording, locale: Locale) -> dict[str, Any]:
+def _data(item: Row[Any], wording: Wording, locale: Locale) -> dict[str, Any]:
     if item.kind != "message":
-        return item.data
+        data: dict[str, Any] = item.data
+        return data
     key, params = item.data["template"], item.data["params"]
     return {
         "id": item.data["id"],

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.api import Api, Arriving, Body, Db, Page, Paging, page
 from chassis.auth import SIGNED_IN, CurrentPrincipal, roles
-from chassis.errors import Forbidden, NotFound
+from chassis.errors import Forbidden, NotArrived
 from chassis.idempotency import Keyed
 from services.orders.booking_views import BookingView, list_bookings, page_key, read_booking, runs
 from services.orders.bookings import SEATS_MAX, BookingRequest
@@ -46,8 +46,8 @@ async def book_session(
         both = select(SessionOffer.session_id).join(ProductOffer, ProductOffer.product_id == SessionOffer.product_id)
         return await session.scalar(both.where(SessionOffer.session_id == session_id))
 
-    await arriving.wait_for(known)
-    return await parts.bookings.submit(BookingRequest(session_id, body.seats, principal.person_id, key))
+    request = BookingRequest(session_id, body.seats, principal.person_id, key)
+    return await arriving.then(lambda: parts.bookings.submit(request), known)
 
 
 @api.get("/sessions/{session_id}/bookings", policy=roles("coordinator", "operator", "organisation_admin"))
@@ -59,7 +59,7 @@ async def list_bookings_of_session(
     async with db.transaction() as session:
         offer = await session.get(SessionOffer, session_id)
         if offer is None:
-            raise NotFound()
+            raise NotArrived()
         if not await runs(session, principal, offer):
             raise Forbidden()
         found = await list_bookings(session, before, paging.limit, session_id=session_id)

@@ -54,8 +54,12 @@ async def claim_product(
 ) -> ClaimView:
     """Take a product on. 409: `sold_out`, `already_claimed`, `not_open`, `claimant_not_allowed`, `not_registered`."""
     _require_may_claim(principal, body.claimant)
-    await _wait_until_known(db, arriving, product_id, body.claimant)
-    return await parts.claims.submit(ClaimRequest(product_id, body.claimant, principal.person_id, key))
+    request = ClaimRequest(product_id, body.claimant, principal.person_id, key)
+    try:
+        return await parts.claims.submit(request)
+    except (NotArrived, NotRegistered):
+        await _wait_until_known(db, arriving, product_id, body.claimant)
+    return await parts.claims.submit(request)
 
 
 @api.get("/products/{product_id}/claims", policy=PUBLIC)

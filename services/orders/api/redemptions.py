@@ -55,9 +55,8 @@ async def redeem(
     async def offer(session: AsyncSession) -> RewardOffer | None:
         return await session.get(RewardOffer, (reward_id, body.centre_id))
 
-    await arriving.wait_for(offer)
     request = RedemptionRequest(reward_id, body.centre_id, body.quantity, principal.person_id, key)
-    return await parts.redemptions.submit(request)
+    return await arriving.then(lambda: parts.redemptions.submit(request), offer)
 
 
 @api.post("/redemptions/collect", policy=roles("merchant", "coordinator", "operator", "device"), status_code=200)

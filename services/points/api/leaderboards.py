@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import Query
 
-from chassis import scopes
 from chassis.api import PAGE_DEFAULT, PAGE_MAX, Api, Db
 from chassis.auth import PUBLIC, OptionalPrincipal
 from services.points.models import ScoreKind, SubjectType
@@ -30,8 +29,8 @@ async def read_leaderboard(
 ) -> LeaderboardView:
     """The best of a season in an area and all below it, and with a token the caller's own place."""
     async with db.transaction() as session:
-        await scopes.path_of(session, area_id)
-        season = season or await current_season(session, area_id)
+        current = await current_season(session, area_id)
+        season = season or current
         best = await top(session, season, area_id, kind, limit)
         mine = await rank_of(session, season, area_id, kind, principal.person_id) if principal else None
     subject_type: SubjectType = "organisation" if kind == "organisation_energy" else "person"

@@ -11,7 +11,8 @@ from chassis.api import Api, CurrentWorld, Db, Paging, RequestLocale, page
 from chassis.auth import PUBLIC, SIGNED_IN, CurrentPrincipal, roles
 from contracts.points import Asset
 from services.points.audit import check_ledger
-from services.points.ledger import Subject, balances_of
+from services.points.ledger import balances_of
+from services.points.postings import Subject
 from services.points.rules import current_rules
 from services.points.statements import read_lines
 from services.points.views import LedgerCheckView, PointsRuleView, PointsView, entry_view, rule_view
