@@ -78,6 +78,10 @@ class Gateway:
             else:
                 await self._route(scope, receive, watched)
         except Exception as error:
+            if started and isinstance(error, Refusal):
+                # An answer without its end is one that the server cuts: the client sees that it is not whole.
+                log.warning("answer_cut", cause=error.type)
+                return
             if started:
                 raise
             refusal = error if isinstance(error, Refusal) else _broken(error)
@@ -85,11 +89,13 @@ class Gateway:
             await answer(refusal, negotiate(language.decode("latin-1")))(scope, receive, watched)
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ready when every service is: each looks at its own database."""
-        answers = await asyncio.gather(*(is_ready(upstream, scope, receive) for upstream in self._upstreams.values()))
-        if not all(answers):
+        """Ready when any service is: one that is stopped does not take the door away from the others."""
+        answers = await asyncio.gather(*(is_ready(name, app, scope) for name, app in self._upstreams.items()))
+        if not any(answers):
             raise Unavailable()
-        await JSONResponse({"status": "ready"})(scope, receive, send)
+        states = ("ready" if answer else "unavailable" for answer in answers)
+        services = dict(zip(self._upstreams, states, strict=True))
+        await JSONResponse({"status": "ready", "services": services})(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = str((scope.get("client") or ("unknown", 0))[0])
@@ -106,7 +112,7 @@ class Gateway:
         if route.compose == "names":
             await forward_with_names(upstream, self._names, self._world.now(), scope, receive, send)
         else:
-            await forward(upstream, scope, receive, send)
+            await forward(upstream, scope, receive, send, keyed=route.keyed)
 
     async def _principal(self, scope: Scope, route: Route) -> Principal | None:
         """Who asks. The service looks at the token itself, too: this only turns away early what it would refuse."""

@@ -6,6 +6,7 @@ An operation marked `x-linli-compose: names` answers with `items` and an empty `
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,12 +16,13 @@ import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.errors import Refusal
+from chassis.lookups import LOOKUP_TIMEOUT_S
 from chassis.tokens import Signer
 from gateway.forward import forward
 
 NAMED_FIELDS = ("author_id", "subject_id")
 NAMES_MAX = 100
-LOOKUP_TIMEOUT_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +41,13 @@ class Names:
             return {}
         token = self._signer.service_token("gateway", "names", now)
         try:
-            response = await self._members.get(
-                "/internal/names",
-                params={"ids": wanted},
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=LOOKUP_TIMEOUT_S,
-            )
+            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                response = await self._members.get(
+                    "/internal/names", params={"ids": wanted}, headers={"Authorization": f"Bearer {token}"}
+                )
             response.raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("names_not_fetched", cause=repr(error))
+        except (httpx.HTTPError, TimeoutError, Refusal) as error:
+            log.warning("names_not_fetched", cause=type(error).__name__)
             return {}
         names: Mapping[str, str] = response.json()["names"]
         return names

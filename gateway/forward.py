@@ -1,14 +1,17 @@
 """Passing a request on to the service that owns the route. Only named headers pass, in both directions.
 
-An upstream is an ASGI application: the service itself where all run in one process.
+An upstream is an ASGI application: the service itself where all run in one process, else `gateway.upstream`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.telemetry import current_request_id
 
 REQUEST_HEADERS = frozenset(
     {
@@ -17,12 +20,13 @@ REQUEST_HEADERS = frozenset(
         b"authorization",
         b"content-length",
         b"content-type",
-        b"idempotency-key",
         b"if-match",
         b"if-none-match",
         b"last-event-id",
     }
 )
+# To a route that keeps keys. Elsewhere none passes, so that what carries one may be sent twice.
+KEYED_REQUEST_HEADERS = REQUEST_HEADERS | {b"idempotency-key"}
 RESPONSE_HEADERS = frozenset(
     {
         b"cache-control",
@@ -42,11 +46,15 @@ SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 
+READY_TIMEOUT_S = 2.0
+
 Headers = Iterable[tuple[bytes, bytes]]
 
+log = structlog.get_logger(__name__)
 
-async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Hand the request to the upstream and its answer back, streamed."""
+
+async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send, *, keyed: bool = False) -> None:
+    """Hand the request to the upstream and its answer back, streamed. `keyed`: the route keeps idempotency keys."""
 
     async def send_back(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -54,26 +62,40 @@ async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send)
             message = {**message, "headers": [*kept, *SECURITY_HEADERS]}
         await send(message)
 
-    await upstream(_inner_scope(scope), receive, send_back)
+    await upstream(_inner_scope(scope, KEYED_REQUEST_HEADERS if keyed else REQUEST_HEADERS), receive, send_back)
 
 
-async def is_ready(upstream: ASGIApp, scope: Scope, receive: Receive) -> bool:
-    """Whether the upstream says that it can answer."""
+async def is_ready(name: str, upstream: ASGIApp, scope: Scope) -> bool:
+    """Whether the upstream says, within `READY_TIMEOUT_S`, that it can answer."""
     status = 0
+    requested = False
+
+    async def receive() -> Message:
+        nonlocal requested
+        if requested:  # whoever listens for our leaving listens in vain
+            await asyncio.Event().wait()
+        requested = True
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def note(message: Message) -> None:
         nonlocal status
         status = message.get("status", status)
 
-    probe = {**_inner_scope(scope), "path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
-    await upstream(probe, receive, note)
+    inner = _inner_scope(scope, frozenset())
+    probe = {**inner, "method": "GET", "path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await upstream(probe, receive, note)
+    except Exception as error:  # of whatever kind: it does not answer
+        log.warning("service_not_ready", service=name, cause=type(error).__name__)
+        return False
     return status == 200
 
 
-def _inner_scope(scope: Scope) -> Scope:
+def _inner_scope(scope: Scope, names: frozenset[bytes]) -> Scope:
     """The request as the service sees it: no state, no identity, nothing but what it may know."""
-    request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-    headers = [*_allowed(scope["headers"], REQUEST_HEADERS), (b"x-request-id", request_id.encode())]
+    request_id = (current_request_id() or "").encode()
+    headers = [*_allowed(scope["headers"], names), (b"x-request-id", request_id)]
     return {
         "type": "http",
         "asgi": scope["asgi"],

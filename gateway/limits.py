@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from math import floor
+
 from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
@@ -16,7 +21,7 @@ class RateLimits:
     """Counts in this process; a copy of the gateway counts for itself."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(Windows())
         self._requests = parse(settings.request_limit)
         self._codes = parse(settings.otp_address_limit)
 
@@ -26,3 +31,46 @@ class RateLimits:
             raise TooManyRequests()
         if template == CODE_ROUTE and not await self._limiter.hit(self._codes, "otp", address):
             raise TooManyRequests()
+
+
+class _Window:
+    """The counts of one stretch of time and of the one before it, by key."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.counts: dict[str, int] = {}
+        self.before: dict[str, int] = {}
+
+    def move_to(self, number: int) -> None:
+        self.before = self.counts if number == self.number + 1 else {}
+        self.number, self.counts = number, {}
+
+
+class Windows(MemoryStorage):
+    """Counts as the library's storage does, and forgets a whole window at once.
+
+    The library's looks through the counts of all callers at every hit: with 10,000 of them that costs more than all
+    else the gateway does.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._windows: defaultdict[int, _Window] = defaultdict(_Window)
+
+    @property
+    def callers(self) -> int:
+        """How many counts are kept."""
+        return sum(len(window.counts) + len(window.before) for window in self._windows.values())
+
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` unless the key has `limit` already: the last window's count weighs what it overlaps."""
+        number, past = divmod(self._now_s() / expiry, 1)
+        window = self._windows[expiry]
+        if window.number != number:
+            window.move_to(int(number))
+        counted = window.counts.get(key, 0)
+        if floor(window.before.get(key, 0) * (1 - past) + counted) + amount > limit:
+            return False
+        window.counts[key] = counted + amount
+        return True

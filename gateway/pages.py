@@ -24,7 +24,7 @@ class Pages:
         openapi = orjson.dumps(document)
         self._answers: dict[str, Response] = {
             "/": _html("Linli 邻里", START_PAGE),
-            "/healthz": JSONResponse({"status": "ready"}),
+            "/healthz": JSONResponse({"status": "alive"}),
             "/api/v1/openapi.json": Response(openapi, media_type="application/json"),
             "/api/v1/docs": _html("Linli API", _operations(document)),
         }
