@@ -7,82 +7,75 @@ from zoneinfo import ZoneInfo
 
 from demo.client import Thing
 from demo.places import TIMEZONE
-from demo.stage import Stage, Steps, by_name
+from demo.stage import Known, Stage, Steps
 
 ZONE = ZoneInfo(TIMEZONE)
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-BEFORE_ALL = "2000-01-01T00:00:00Z"
 LEAD = timedelta(hours=1)  # the first session is at least so far ahead, so that it can still be booked
 
 
 async def post_needs(stage: Stage, steps: Steps) -> None:
     """Residents and communities say what they need."""
-    stage.needs = {need["title"]: need for need in await stage.operator.list("/needs")}
 
     async def post(need: Thing) -> None:
-        if need["title"] in stage.needs:
-            return
-        account = await stage.account(need["requester"])
-        body = {"area_id": stage.ids[need["area"]], "category_id": stage.ids[need["category"]]}
-        words = {"title": need["title"], "body": need["body"], "section": "ask_help", "kind": "need"}
-        stage.needs[need["title"]] = await account.post("/needs", {**body, **words})
+        if stage.needs.find(need["title"]) is None:
+            body = {"area_id": stage.ids[need["area"]], "category_id": stage.ids[need["category"]]}
+            words = {"title": need["title"], "body": need["body"], "section": "ask_help", "kind": "need"}
+            stage.needs.add(await stage.account(need["requester"]).post("/needs", {**body, **words}))
 
-    await steps.each(stage.script.needs, post)
+    await steps.each(stage.script.needs, post, stage.needs.look)
 
 
 async def publish_products(stage: Stage, steps: Steps) -> None:
     """A need that is accepted becomes its product; all other products come from the area's coordinator."""
-    known = by_name(await stage.operator.list("/products", status="any"), "title")
+    known = Known(stage.operator, "/products", "title", status="any")
     accepted = {need["product"]: need for need in stage.script.needs if need["outcome"] == "accept"}
 
     async def publish(product: Thing) -> None:
-        found = known.get((product["title"],))
-        if found is None:
-            official = await stage.official(product["area"])
+        there = known.find(product["title"])
+        if there is None:
+            official = stage.official(product["area"])
             terms = {name: product[name] for name in ("kind", "title", "title_en", "summary", "claimants")}
             terms |= {"category_id": stage.ids[product["category"]], "claim_capacity": product["claim_capacity"]}
             need = accepted.get(product["key"])
             if need is not None:
-                path = f"/needs/{stage.needs[need['title']]['id']}/accept"
-                found = (await official.post(path, {"product": terms}))["product"]["id"]
+                path = f"/needs/{stage.needs.one(need['title'])['id']}/accept"
+                there = (await official.post(path, {"product": terms}))["product"]
             else:
                 body = {**terms, "area_id": stage.ids[product["area"]], "publish": True}
-                found = (await official.post("/products", body))["id"]
-        stage.ids[product["key"]] = found
+                there = await official.post("/products", body)
+        stage.ids[product["key"]] = there["id"]
 
-    await steps.each(stage.script.products, publish)
+    await steps.each(stage.script.products, publish, known.look)
 
 
 async def decline_needs(stage: Stage, steps: Steps) -> None:
     """With a reason, which everybody can read."""
 
     async def decline(need: Thing) -> None:
-        posted = stage.needs[need["title"]]
+        posted = stage.needs.one(need["title"])
         if posted["status"] != "declined":
-            official = await stage.official(need["area"])
+            official = stage.official(need["area"])
             await official.post(f"/needs/{posted['id']}/decline", {"reason": need["reason"]})
 
-    await steps.each([need for need in stage.script.needs if need["outcome"] == "decline"], decline)
+    declined = [need for need in stage.script.needs if need["outcome"] == "decline"]
+    await steps.each(declined, decline, stage.needs.look)
 
 
 async def schedule_sessions(stage: Stage, steps: Steps) -> None:
     """The next date of each weekly pattern. Patterns that do not overlap in the week give dates that do not either."""
 
-    known: dict[str, list[Thing]] = {}  # by product's id
-    for session in await stage.operator.list("/sessions", **{"from": BEFORE_ALL}):
-        known.setdefault(session["product_id"], []).append(session)
-
     async def schedule(product: Thing) -> None:
-        scheduled = known.get(stage.ids[product["key"]], [])
+        scheduled = stage.sessions_of(product["key"])
         for pattern in product["sessions"]:
             if not any(_is_date_of(pattern, session) for session in scheduled):
-                scheduled.append(await schedule_next(stage, product, pattern))
-        stage.sessions[product["key"]] = scheduled
+                await schedule_next(stage, product, pattern)
 
-    await steps.each([product for product in stage.script.products if "sessions" in product], schedule)
+    scheduled = [product for product in stage.script.products if "sessions" in product]
+    await steps.each(scheduled, schedule, stage.sessions.look)
 
 
-async def schedule_next(stage: Stage, product: Thing, pattern: Thing) -> Thing:
+async def schedule_next(stage: Stage, product: Thing, pattern: Thing) -> None:
     """A session on the pattern's next date."""
     starts_at = _next_date(pattern, datetime.now(UTC) + LEAD)
     body = {
@@ -92,25 +85,24 @@ async def schedule_next(stage: Stage, product: Thing, pattern: Thing) -> Thing:
         "capacity": pattern["capacity"],
         "confirmation": "automatic",
     }
-    official = await stage.official(product["area"])
-    session: Thing = await official.post(f"/products/{stage.ids[product['key']]}/sessions", body)
-    return session
+    official = stage.official(product["area"])
+    stage.sessions.add(await official.post(f"/products/{stage.ids[product['key']]}/sessions", body))
 
 
 async def publish_rewards(stage: Stage, steps: Steps) -> None:
-    known = by_name(await stage.operator.list("/rewards"), "area_id", "title")
+    known = Known(stage.operator, "/rewards", "area_id", "title")
 
     async def publish(reward: Thing) -> None:
         area_id = stage.ids[reward["area"]]
-        found = known.get((area_id, reward["title"]))
-        if found is None:
+        there = known.find(area_id, reward["title"])
+        if there is None:
             stock = [{"centre_id": stage.ids[item["centre"]], "total": item["total"]} for item in reward["stock"]]
             words = {name: reward[name] for name in ("title", "title_en", "cost_points")}
-            official = await stage.official(reward["area"])
-            found = (await official.post("/rewards", {"area_id": area_id, **words, "stock": stock}))["id"]
-        stage.ids[reward["key"]] = found
+            official = stage.official(reward["area"])
+            there = await official.post("/rewards", {"area_id": area_id, **words, "stock": stock})
+        stage.ids[reward["key"]] = there["id"]
 
-    await steps.each(stage.script.rewards, publish)
+    await steps.each(stage.script.rewards, publish, known.look)
 
 
 def has_begun(session: Thing) -> bool:

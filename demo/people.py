@@ -45,7 +45,7 @@ async def join_organisations(stage: Stage, steps: Steps) -> None:
         organisation, person_id = person["organisation"], stage.ids[person["key"]]
         if (organisation, person_id) in members:
             return
-        account = await stage.account(person["key"])
+        account = stage.account(person["key"])
         unit = {"area_id": stage.ids[stage.area_of[organisation]], "organisation_id": stage.ids[organisation]}
         await account.post("/registrations", {**unit, "kind": "work"})
         path = f"/organisations/{stage.ids[organisation]}/members"

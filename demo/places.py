@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from demo.client import Thing
-from demo.stage import Stage, Steps, by_name
+from demo.stage import Known, Stage, Steps
 
 TIMEZONE = "Asia/Shanghai"
 
 
 async def draw_areas(stage: Stage, steps: Steps) -> None:
     """Level by level, since an area names its parent."""
-    known = by_name(await stage.operator.list("/areas"), "parent_id", "name")
+    known = Known(stage.operator, "/areas", "parent_id", "name")
     left = list(stage.script.areas)
 
     async def draw(area: Thing) -> None:
         parent = stage.ids[area["parent"]] if area["parent"] else None
-        found = known.get((parent, area["name"]))
-        if found is None:
-            body = {"parent_id": parent, "level": area["level"], "name": area["name"], "name_en": area["name_en"]}
-            found = (await stage.operator.post("/areas", {**body, "timezone": TIMEZONE}))["id"]
-        stage.ids[area["key"]] = found
+        body = {"parent_id": parent, "level": area["level"], "name": area["name"], "name_en": area["name_en"]}
+        there = known.find(parent, area["name"])
+        there = there or await stage.operator.post("/areas", {**body, "timezone": TIMEZONE})
+        stage.ids[area["key"]] = there["id"]
 
     while left:
         drawable = [area for area in left if area["parent"] is None or area["parent"] in stage.ids]
-        await steps.each(drawable, draw)
+        await steps.each(drawable, draw, known.look)
         left = [area for area in left if area["key"] not in stage.ids]
 
 
 async def name_categories(stage: Stage, steps: Steps) -> None:
     """Each community's own scheme."""
-    known = by_name(await stage.operator.list("/categories"), "scheme", "key")
+    known = Known(stage.operator, "/categories", "scheme", "key")
     wanted = [(scheme, category) for scheme in stage.script.categories for category in scheme["categories"]]
 
     async def name(wish: tuple[Thing, Thing]) -> None:
         scheme, category = wish
-        found = known.get((scheme["key"], category["key"]))
-        if found is None:
-            body = {
-                "area_id": stage.ids[scheme["area"]],
-                "scheme": scheme["key"],
-                "key": category["key"],
-                "name": category["name"],
-                "name_en": category["name_en"],
-            }
-            found = (await stage.operator.post("/categories", body))["id"]
-        stage.ids[category["key"]] = found
+        words = {word: category[word] for word in ("key", "name", "name_en")}
+        body = {"area_id": stage.ids[scheme["area"]], "scheme": scheme["key"], **words}
+        there = known.find(scheme["key"], category["key"]) or await stage.operator.post("/categories", body)
+        stage.ids[category["key"]] = there["id"]
 
-    await steps.each(wanted, name)
+    await steps.each(wanted, name, known.look)
 
 
 async def register_organisations(stage: Stage, steps: Steps) -> None:
@@ -61,14 +51,13 @@ async def open_centres(stage: Stage, steps: Steps) -> None:
 
 async def _found(stage: Stage, steps: Steps, path: str, wanted: list[Thing], *more: str) -> None:
     """Whatever has an area and a name of its own there."""
-    known = by_name(await stage.operator.list(path), "area_id", "name")
+    known = Known(stage.operator, path, "area_id", "name")
 
     async def found(thing: Thing) -> None:
         area_id = stage.ids[thing["area"]]
-        there = known.get((area_id, thing["name"]))
-        if there is None:
-            body: dict[str, Any] = {name: thing[name] for name in ("name", "name_en", *more)}
-            there = (await stage.operator.post(path, {"area_id": area_id, **body}))["id"]
-        stage.ids[thing["key"]] = there
+        words = {word: thing[word] for word in ("name", "name_en", *more)}
+        there = known.find(area_id, thing["name"])
+        there = there or await stage.operator.post(path, {"area_id": area_id, **words})
+        stage.ids[thing["key"]] = there["id"]
 
-    await steps.each(wanted, found)
+    await steps.each(wanted, found, known.look)

@@ -19,7 +19,7 @@ EXPLAINED_BY = ("event_type", "event_id", "rule", "rule_version", "arithmetic")
 
 async def tell_end(stage: Stage, console: Console) -> list[str]:
     """Print leaderboard and points; returns what differs from the story, a sentence each."""
-    star = await stage.account(STAR)
+    star = stage.account(STAR)
     board = await leaderboard(stage)
     account: Thing = await star.get("/me/points", asset="points", limit=100)
     community = next(area for area in stage.script.areas if area["key"] == COMMUNITY)

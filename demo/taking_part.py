@@ -22,10 +22,10 @@ async def claim_products(stage: Stage, steps: Steps) -> None:
         claim = await _standing_claim(stage, *wish) or await _claim(stage, *wish)
         path = f"/claims/{claim['id']}"
         if claim["status"] == "accepted":
-            claim = await (await stage.account(person)).post(f"{path}/sign")
+            claim = await stage.account(person).post(f"{path}/sign")
         percent, note = DONE if product in completed else HALFWAY
         if claim["status"] == "signed" and claim["percent"] < percent:
-            claim = await (await stage.account(person)).post(f"{path}/progress", {"percent": percent, "note": note})
+            claim = await stage.account(person).post(f"{path}/progress", {"percent": percent, "note": note})
         stage.claims[wish] = claim
 
     await steps.each(stage.script.claims(), claim)
@@ -47,7 +47,7 @@ async def _standing_claim(stage: Stage, person: str, product: str) -> Thing | No
 
 
 async def _claim(stage: Stage, person: str, product: str) -> Thing:
-    account = await stage.account(person)
+    account = stage.account(person)
     body = {"claimant": _claimant(stage, person)}
     made: Thing = await account.post(f"/products/{stage.ids[product]}/claims", body, key=f"claim-{person}-{product}")
     return made
@@ -61,26 +61,25 @@ async def book(stage: Stage, steps: Steps) -> None:
             guests.setdefault(part["product"], []).append(part)
 
     async def look(product: str) -> None:
-        official = await stage.official(stage.products[product]["area"])
-        for session in stage.sessions[product]:
+        official = stage.official(stage.products[product]["area"])
+        for session in stage.sessions_of(product):
             for booking in await official.list(f"/sessions/{session['id']}/bookings"):
                 if booking["status"] != "cancelled":
                     stage.bookings[booking["person_id"], product] = booking
         expected = {stage.ids[part["person"]] for part in guests[product]}
         booked = {person_id for person_id, of in stage.bookings if of == product}
-        if not expected <= booked and all(map(has_begun, stage.sessions[product])):
-            again = await schedule_next(stage, stage.products[product], stage.products[product]["sessions"][0])
-            stage.sessions[product].append(again)
+        if not expected <= booked and all(map(has_begun, stage.sessions_of(product))):
+            await schedule_next(stage, stage.products[product], stage.products[product]["sessions"][0])
 
     async def book_one(part: Thing) -> None:
         who, product = stage.ids[part["person"]], part["product"]
         if (who, product) not in stage.bookings:
-            session = next(session for session in stage.sessions[product] if not has_begun(session))
-            account = await stage.account(part["person"])
+            session = next(session for session in stage.sessions_of(product) if not has_begun(session))
+            account = stage.account(part["person"])
             path, key = f"/sessions/{session['id']}/bookings", f"booking-{part['person']}-{session['id']}"
             stage.bookings[who, product] = await account.post(path, {"seats": 1}, key=key)
 
-    await steps.each(list(guests), look)
+    await steps.each(list(guests), look, stage.sessions.look)
     await steps.each([part for parts in guests.values() for part in parts], book_one)
 
 
@@ -89,15 +88,15 @@ async def attend(stage: Stage, steps: Steps) -> None:
     known: dict[tuple[str, str], Thing] = {}  # by the guest's id and product
 
     async def look(product: str) -> None:
-        official = await stage.official(stage.products[product]["area"])
-        for session in stage.sessions[product]:
+        official = stage.official(stage.products[product]["area"])
+        for session in stage.sessions_of(product):
             for attendance in await official.list(f"/sessions/{session['id']}/attendances"):
                 if attendance["status"] != "voided":
                     known[attendance["person_id"], product] = attendance
 
     async def attend_one(part: Thing) -> None:
         person_id, product = stage.ids[part["person"]], part["product"]
-        official = await stage.official(stage.products[product]["area"])
+        official = stage.official(stage.products[product]["area"])
         claim, attendance = stage.claims.get((part["person"], product)), known.get((person_id, product))
         if claim is not None:
             what = {"claim_id": claim["id"]}  # said twice, it counts once
@@ -119,7 +118,7 @@ async def complete(stage: Stage, steps: Steps) -> None:
     async def complete_one(wish: Wish) -> None:
         claim = stage.claims[wish]
         if claim["status"] != "completed":
-            official = await stage.official(stage.products[wish[1]]["area"])
+            official = stage.official(stage.products[wish[1]]["area"])
             await official.post(f"/claims/{claim['id']}/complete")
 
     await steps.each([wish for wish in stage.claims if wish[1] in completed], complete_one)

@@ -63,9 +63,9 @@ class Actor:
         """Take new tokens, with the roles held now."""
         return self.take_tokens(self.post("/auth/refresh", {"refresh_token": self.refresh_token}))
 
-    def until(self, path: str, condition: Any, **options: Any) -> Any:
-        """The JSON at `path` once it meets the condition; at most `WAIT_S`."""
-        end = time.monotonic() + WAIT_S
+    def until(self, path: str, condition: Any, *, within: float = WAIT_S, **options: Any) -> Any:
+        """The JSON at `path` once it meets the condition; at most `within` seconds."""
+        end = time.monotonic() + within
         while True:
             answer = self.get(path, **options)
             if condition(answer):

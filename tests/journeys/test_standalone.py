@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -13,8 +12,9 @@ import pytest
 from tests.journeys.people import Actor, operator, sign_in
 from tests.journeys.standalone import Standalone
 
-pytestmark = pytest.mark.skipif("LINLI_URL" in os.environ, reason="about the standalone process only")
-
+pytestmark = pytest.mark.skipif(
+    "'LINLI_URL' in os.environ or config.getoption('--distributed')", reason="about the standalone process only"
+)
 
 Start = Callable[..., Standalone]
 
