@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
-from chassis.bus import InProcessBus, Subscriber
+from chassis.bus import Subscriber
 from chassis.db import Database
 from chassis.inbox import Inbox
 from chassis.outbox import Relay, emit
@@ -21,6 +21,7 @@ from chassis.tables import outbox, parked
 from chassis.world import World
 from contracts.event import Envelope, Event
 from contracts.members import PersonRegistered
+from tests.chassis.buses import Wire, eventually, in_process
 from tests.chassis.toy import HANDLERS, SERVICE, Note
 from tests.harness import Clock, Databases
 
@@ -120,9 +121,19 @@ async def rows_of(db: Database, table: Any) -> list[Any]:
         return list((await session.execute(select(table).order_by(table.c.id))).all())
 
 
+async def parked_in(db: Database) -> list[str]:
+    async with db.transaction() as session:
+        return [str(event_id) for event_id in await session.scalars(select(parked.c.event_id))]
+
+
 async def count_of(db: Database, table: Any) -> int:
     async with db.transaction() as session:
         return (await session.scalar(select(func.count()).select_from(table))) or 0
+
+
+async def emptied(db: Database) -> bool:
+    """Whether everything told has been sent."""
+    return await count_of(db, outbox) == 0
 
 
 async def send_once(relay: Relay, db: Database) -> int:
@@ -157,21 +168,32 @@ class Line:
     relay: Relay
     inboxes: list[Inbox]
 
-    async def settle(self) -> None:
+    async def settle(self, told: set[str] | None = None, within_s: float = 10) -> None:
+        """Until nothing is left to send or to try again, and everything told has arrived."""
         await settle(self.stage, self.relay, self.sender, self.inboxes)
+        await eventually(lambda: self._have(told or set()), within_s)
+        await settle(self.stage, self.relay, self.sender, self.inboxes)
+
+    async def _have(self, told: set[str]) -> bool:
+        return all([told <= {*await effects(inbox._db), *await parked_in(inbox._db)} for inbox in self.inboxes])
 
     async def effects(self) -> list[Counter[str]]:
         return [await effects(inbox._db) for inbox in self.inboxes]
 
 
-async def lay(stage: Setting, *, relay: type[Relay] = Relay, inbox: type[Inbox] = Inbox) -> Line:
+@asynccontextmanager
+async def lay(
+    stage: Setting, wire: Wire = in_process, *, relay: type[Relay] = Relay, inbox: type[Inbox] = Inbox
+) -> AsyncIterator[Line]:
     """Put the line together; a control gives a weaker relay or inbox."""
     sender = await stage.database()
-    bus = InProcessBus()
     inboxes = [inbox(await stage.database(), HANDLERS) for _ in range(2)]
-    for number, one in enumerate(inboxes):
-        bus.subscribe(Subscriber(f"listener-{number}", frozenset({REGISTERED}), one.receive))
-    return Line(stage, sender, relay(sender, bus), inboxes)
+    subscribers = [
+        Subscriber(f"listener-{number}", frozenset({REGISTERED}), one.receive, one.bury)
+        for number, one in enumerate(inboxes)
+    ]
+    async with wire(*subscribers) as bus:
+        yield Line(stage, sender, relay(sender, bus), inboxes)
 
 
 class ForgetfulInbox(Inbox):
@@ -179,6 +201,13 @@ class ForgetfulInbox(Inbox):
 
     async def _note(self, session: Any, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         await super()._note(session, envelopes)
+        return list(envelopes)
+
+
+class HeedlessInbox(Inbox):
+    """A control's inbox: later events do not queue behind a failed one."""
+
+    async def _hold_back(self, session: Any, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         return list(envelopes)
 
 

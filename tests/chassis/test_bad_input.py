@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chassis import problems
 from chassis.limits import ADDRESS_MAX_BYTES, BODY_MAX_BYTES
+from tests.chassis.parts import must_fail
 from tests.chassis.toy import SERVICE
 from tests.harness import Databases, Person, ServiceUnderTest, run_service
 
@@ -109,6 +113,34 @@ async def test_a_bad_address_is_the_clients_mistake(toy: ServiceUnderTest, path:
 async def test_a_method_that_a_route_does_not_take_is_a_405(toy: ServiceUnderTest) -> None:
     answer = await toy.delete("/notes", person=ANN)
     assert (answer.status_code, answer.json()["type"]) == (405, "urn:linli:problem:method_not_allowed")
+
+
+async def bad_bodies_are_forgotten(toy: ServiceUnderTest) -> None:
+    large = b"{" + b"a" * 900_000
+    headers = {"Content-Type": "application/json"}
+    gc.collect()
+    gc.disable()
+    try:
+        for body in (large, b'{"said": "' + b"a" * 900_000 + b'"}', b"[" * 50_000):
+            for _ in range(3):
+                answer = await toy.post("/notes", person=Person(), content=body, headers=headers)
+                assert answer.status_code in {400, 422}
+        kept = [found for found in gc.get_objects() if isinstance(found, RequestValidationError)]
+    finally:
+        gc.enable()
+    assert len(kept) <= 1, "the last one may still be on its way"
+
+
+async def test_a_bad_body_is_forgotten_without_the_garbage_collector(toy: ServiceUnderTest) -> None:
+    """It counts objects and not their size: a few megabytes would look like nothing to it."""
+    await bad_bodies_are_forgotten(toy)
+
+
+async def test_the_control_keeps_the_errors_with_their_tracebacks(
+    toy: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problems, "_let_go", lambda _: None)
+    await must_fail(bad_bodies_are_forgotten, toy)
 
 
 async def in_raw(toy: ServiceUnderTest, headers: list[tuple[bytes, bytes]], *bodies: bytes) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from chassis import db as db_module
 from chassis.batching import GroupCommit
 from chassis.db import Database
 from chassis.errors import Forbidden, Refusal, StillDeciding, Unavailable
+from chassis.problems import understand
 from tests.chassis.parts import Crash, Setting, must_fail, setting
 from tests.chassis.toy import Note
 from tests.harness import Databases
@@ -263,3 +265,43 @@ async def test_a_lock_that_is_held_too_long_is_told_to_all_who_wait_for_it_at_on
             assert await group.submit(1) == 1
     finally:
         await impatient.close()
+
+
+class Counted(Database):
+    """Counts how often somebody asks for a connection."""
+
+    asked = 0
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self.asked += 1
+        async with super()._turn():
+            yield
+
+
+async def a_batch_without_a_connection_asks_once(stage: Setting, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db_module, "POOL_TIMEOUT_S", 0.05)
+    small = Counted(db.url, stage.world, pool_size=1)
+    try:
+        async with GroupCommit(small, Rule().decide) as group, small.transaction():
+            small.asked = 0
+            waiting = (group.submit((uuid4(), "yes")) for _ in range(20))
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(understand(answer).type == "unavailable" for answer in answers if isinstance(answer, Exception))
+        assert not any(isinstance(answer, UUID) for answer in answers)
+        assert small.asked == 1
+    finally:
+        await small.close()
+
+
+async def test_a_batch_without_a_connection_is_told_to_all_at_once(
+    stage: Setting, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_batch_without_a_connection_asks_once(stage, db, monkeypatch)
+
+
+async def test_control_one_by_one_each_waits_in_line_again(
+    stage: Setting, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.batching.is_down", lambda _: False)
+    await must_fail(a_batch_without_a_connection_asks_once, stage, db, monkeypatch)

@@ -1,35 +1,21 @@
-"""The in-process bus: a letter is confirmed when every subscriber has committed it, and nobody waits for another."""
+"""What every bus promises: subscribers get what they listen to, and nobody waits for another."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from chassis import bus as bus_module
-from chassis.bus import InProcessBus, Letter, Subscriber
+from chassis.bus import InProcessBus, Letter
 from chassis.outbox import Relay
 from chassis.tables import outbox
-from tests.chassis.parts import REGISTERED, must_fail, rows_of, send_once, setting, tell
+from tests.chassis.buses import Listener, Wire, eventually, in_process
+from tests.chassis.parts import REGISTERED, count_of, must_fail, send_once, setting, tell
 from tests.harness import Databases
-
-
-class Listener:
-    """Takes letters, refuses them, or hangs, as the test sets it."""
-
-    def __init__(self, mood: str = "well") -> None:
-        self.mood = mood
-        self.got: list[str] = []
-
-    async def receive(self, documents: Sequence[str]) -> None:
-        if self.mood == "fails":
-            raise ConnectionError("its database is down")
-        if self.mood == "hangs":
-            await asyncio.sleep(3600)
-        self.got.extend(documents)
 
 
 class OneByOneBus(InProcessBus):
@@ -54,46 +40,53 @@ def letter(routing_key: str, document: str = "x") -> Letter:
     return Letter(uuid4(), routing_key, document)
 
 
-async def others_get_theirs(databases: Databases, mood: str, make_bus: Callable[[], Any] = InProcessBus) -> None:
-    """One listener is unwell: the others have the letter at once, and for that one it stays."""
+async def others_get_theirs(databases: Databases, mood: str, wire: Wire) -> None:
+    """One listener is unwell: the others have the letter at once, and that one has it when it is well again."""
     async with setting(databases) as stage:
-        db, bus = await stage.database(), make_bus()
+        db = await stage.database()
         unwell, *well = listeners = [Listener(mood), Listener(), Listener()]
-        for number, listener in enumerate(listeners):
-            bus.subscribe(Subscriber(f"{number}", frozenset({REGISTERED}), listener.receive))
-        relay = Relay(db, bus)
-        await tell(db, 3)
-        await send_once(relay, db)
-        assert [len(listener.got) for listener in well] == [3, 3]
-        assert [row.attempts for row in await rows_of(db, outbox)] == [1, 1, 1]
-        unwell.mood = "well"
-        stage.clock.advance(seconds=1)
-        await send_once(relay, db)
-        assert len(unwell.got) == 3
-        assert await rows_of(db, outbox) == []
+        subscribers = [listener.subscriber(f"l{number}", REGISTERED) for number, listener in enumerate(listeners)]
+        async with wire(*subscribers) as bus:
+            relay = Relay(db, bus)
+            await tell(db, 3)
+            await send_once(relay, db)
+            await eventually(lambda: [len(listener.got) for listener in well] == [3, 3], within_s=2)
+            assert unwell.got == []
+            unwell.mood = "well"
+            stage.clock.advance(seconds=1)
+            await send_once(relay, db)
+            await eventually(lambda: len(set(unwell.got)) == 3)
+            assert await count_of(db, outbox) == 0
 
 
 @pytest.mark.parametrize("mood", ["fails", "hangs"])
-async def test_a_subscriber_that_is_unwell_holds_up_nobody_and_misses_nothing(databases: Databases, mood: str) -> None:
-    await others_get_theirs(databases, mood)
+async def test_a_subscriber_that_is_unwell_holds_up_nobody_and_misses_nothing(
+    databases: Databases,
+    mood: str,
+    wire: Wire,
+) -> None:
+    await others_get_theirs(databases, mood, wire)
 
 
 @pytest.mark.parametrize("mood", ["fails", "hangs"])
 async def test_control_a_bus_that_asks_one_by_one_holds_everybody_up(databases: Databases, mood: str) -> None:
-    await must_fail(others_get_theirs, databases, mood, OneByOneBus)
+    await must_fail(others_get_theirs, databases, mood, partial(in_process, make=OneByOneBus))
 
 
-async def test_letters_for_others_are_confirmed_while_one_subscriber_fails() -> None:
-    bus, well, unwell = InProcessBus(), Listener(), Listener("fails")
-    bus.subscribe(Subscriber("well", frozenset({"a", "b"}), well.receive))
-    bus.subscribe(Subscriber("unwell", frozenset({"b"}), unwell.receive))
-    outcomes = await bus.publish([letter("a", "1"), letter("b", "2"), letter("a", "3")])
+async def test_a_subscriber_gets_only_what_it_listens_to_and_in_order(wire: Wire) -> None:
+    one, other = Listener(), Listener()
+    async with wire(one.subscriber("one", "a", "b"), other.subscriber("other", "b", "c")) as bus:
+        for batch in range(20):
+            letters = [letter("abc"[number % 3], f"{batch * 30 + number:04}") for number in range(30)]
+            assert await bus.publish(letters) == [None] * 30
+        await eventually(lambda: (len(one.got), len(other.got)) == (400, 400))
+    assert one.got == [f"{number:04}" for number in range(600) if number % 3 in {0, 1}]
+    assert other.got == [f"{number:04}" for number in range(600) if number % 3 in {1, 2}]
+
+
+async def test_in_process_letters_for_others_are_confirmed_while_one_subscriber_fails() -> None:
+    well, unwell = Listener(), Listener("fails")
+    async with in_process(well.subscriber("well", "a", "b"), unwell.subscriber("unwell", "b")) as bus:
+        outcomes = await bus.publish([letter("a", "1"), letter("b", "2"), letter("a", "3")])
     assert [type(outcome) for outcome in outcomes] == [type(None), ConnectionError, type(None)]
     assert well.got == ["1", "2", "3"]
-
-
-async def test_a_subscriber_gets_only_what_it_listens_to_and_in_order() -> None:
-    bus, listener = InProcessBus(), Listener()
-    bus.subscribe(Subscriber("one", frozenset({"a"}), listener.receive))
-    assert await bus.publish([letter("a", "1"), letter("b", "2"), letter("a", "3")]) == [None] * 3
-    assert listener.got == ["1", "3"]

@@ -207,12 +207,12 @@ def test_root_without_user_namespaces_runs_the_server_as_nobody(
 VISITOR = """
     import subprocess, sys
     from pathlib import Path
-    from chassis.embedded_postgres import _binaries, start
+    from chassis.embedded_postgres import binaries, start
 
     with start(Path(sys.argv[1]), durable=False) as server:
         login = ["-h", server.socket_dir, "-U", "linli", "-d", "postgres"]
         query = ["-c", "SELECT version()"]
-        subprocess.run([_binaries() / "psql", *login, *query], check=True)
+        subprocess.run([binaries() / "psql", *login, *query], check=True)
 """
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,14 +15,19 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.db import is_down
-from chassis.inbox import ATTEMPTS_MAX, KEEP_INBOX_DAYS, Inbox, forget_old_events
+from chassis import db as db_module
+from chassis import inbox as inbox_module
+from chassis.db import Database, is_down
+from chassis.inbox import KEEP_INBOX_DAYS, Inbox, forget_old_events
+from chassis.parked import ATTEMPTS_MAX
 from chassis.tables import inbox as inbox_table
 from chassis.tables import parked
+from chassis.world import World
 from contracts.event import Envelope, Event
 from contracts.members import PersonChanged, PersonRegistered
 from tests.chassis.parts import (
     ForgetfulInbox,
+    HeedlessInbox,
     count_of,
     documents,
     effects,
@@ -44,13 +51,6 @@ class AllOrNothingInbox(Inbox):
         except Exception as error:
             for envelope in envelopes:
                 await self._park(envelope, error)
-
-
-class HeedlessInbox(Inbox):
-    """A control's inbox: later events do not queue behind a failed one."""
-
-    async def _hold_back(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
-        return list(envelopes)
 
 
 async def deliver_many_times(databases: Databases, inbox_type: type[Inbox] = Inbox) -> None:
@@ -209,13 +209,12 @@ async def test_what_fails_every_time_is_a_dead_letter_after_its_attempts_and_fre
         "not JSON",
         "{}",
         "[" * 100_000,
-        registered().to_json().replace("person_registered", "person_married"),
         registered().to_json().replace('"locale":"en"', '"locale":3'),
         registered().to_json().replace('"1.0"', '"0.3"'),
         "NUL \x00 is no text for PostgreSQL",
         "nor is half a \ud800 character",
     ],
-    ids=["empty", "no-json", "no-event", "deep", "unknown-type", "wrong-field", "old-spec", "nul", "surrogate"],
+    ids=["empty", "no-json", "no-event", "deep", "wrong-field", "old-spec", "nul", "surrogate"],
 )
 async def test_a_document_that_nobody_can_read_is_a_dead_letter_at_once(databases: Databases, document: str) -> None:
     async with setting(databases) as stage:
@@ -229,6 +228,54 @@ async def test_a_document_that_nobody_can_read_is_a_dead_letter_at_once(database
         assert row.cause.startswith("unreadable: ")
         assert set(await effects(db)) == {str(good.id)}
         assert await one.retry_due() == 0
+
+
+async def test_what_the_bus_gave_up_is_a_dead_letter_as_it_was_and_holds_up_nothing(databases: Databases) -> None:
+    async with setting(databases) as stage:
+        db, diary = await stage.database(), Diary()
+        one, ann = Inbox(db, diary.handlers), uuid4()
+        [given_up] = documents(registered(1, person_id=ann))
+        for _ in range(2):
+            await one.bury([given_up, "no JSON \0"])
+        rows = await rows_of(db, parked)
+        assert [row.document for row in rows] == [given_up, "no JSON \N{REPLACEMENT CHARACTER}"]
+        assert {(row.state, row.cause.partition(":")[0]) for row in rows} == {("dead", "given up by the bus")}
+        assert await one.retry_due() == 0
+        await one.receive(documents(registered(2, person_id=ann)))
+        assert diary.applied == [(str(ann), 2)]
+
+
+class LateInbox(Inbox):
+    """Another copy has its whole turn between this one's look at what is due and its own try."""
+
+    other: Inbox
+
+    async def _retry(self, row_id: int) -> None:
+        await self.other.retry_due()
+        await super()._retry(row_id)
+
+
+async def counts_one_attempt_a_turn(databases: Databases, fast_by_s: float = 0) -> None:
+    """Two copies see the same event due; the one that comes late finds it tried already."""
+    async with setting(databases) as stage:
+        db, diary = await stage.database(), Diary()
+        world = World(now=lambda: stage.clock() + timedelta(seconds=fast_by_s))
+        stage.opened.append(Database(db.url, world))
+        late = LateInbox(stage.opened[-1], diary.handlers)
+        late.other = Inbox(db, diary.handlers)
+        diary.failing = {2}
+        await late.other.receive(documents(registered(2)))
+        stage.clock.advance(seconds=1)
+        await late.retry_due()
+        assert [row.attempts for row in await rows_of(db, parked)] == [2]
+
+
+async def test_two_copies_count_one_attempt_where_both_see_that_it_is_due(databases: Databases) -> None:
+    await counts_one_attempt_a_turn(databases)
+
+
+async def test_control_a_copy_for_which_it_is_due_again_counts_another(databases: Databases) -> None:
+    await must_fail(counts_one_attempt_a_turn, databases, fast_by_s=60)
 
 
 async def test_while_the_database_is_down_nothing_is_decided_and_no_attempt_counted(databases: Databases) -> None:
@@ -279,6 +326,43 @@ async def test_a_retry_during_which_the_connection_is_lost_counts_no_attempt(dat
         assert [row.attempts for row in await rows_of(db, parked)] == [1]
         await one.retry_due()
         assert (handler.done, await rows_of(db, parked)) == (1, [])
+
+
+async def waits_for_a_lock(databases: Databases) -> None:
+    """Another copy holds what a handler needs, for longer than anybody waits."""
+    async with setting(databases) as stage:
+        db = await stage.database()
+        done: list[Envelope[Any]] = []
+
+        async def lock(session: AsyncSession, envelopes: Sequence[Envelope[Any]]) -> None:
+            await session.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            done.extend(envelopes)
+
+        one = Inbox(db, {PersonRegistered: lock})
+        letters = documents(*(registered() for _ in range(5)))
+        async with db.engine.connect() as other, other.begin():
+            await other.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            with suppress(DBAPIError):
+                await one.receive(letters)
+            assert await count_of(db, parked) == 0
+        await one.receive(letters)
+        assert len(done) == 5
+        assert await count_of(db, parked) == 0
+
+
+async def test_an_event_that_waits_too_long_for_a_lock_counts_no_attempt_and_comes_again(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_module, "LOCK_TIMEOUT_MS", 50)
+    await waits_for_a_lock(databases)
+
+
+async def test_control_where_that_counts_as_a_failure_the_innocent_are_parked(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db_module, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(inbox_module, "is_lock_timeout", lambda _: False)
+    await must_fail(waits_for_a_lock, databases)
 
 
 async def test_a_deadlock_is_tried_again_at_once(databases: Databases) -> None:

@@ -15,17 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox as outbox_module
 from chassis.background import running
-from chassis.bus import Letter, Subscriber
+from chassis.bus import Letter
 from chassis.inbox import Inbox
 from chassis.outbox import Relay
 from chassis.tables import outbox
 from contracts.event import parse
 from contracts.members import PersonRegistered
+from tests.chassis.buses import Listener, Wire, eventually, in_process
 from tests.chassis.parts import (
     Crash,
     ForgetfulInbox,
     Setting,
     count_of,
+    emptied,
     lay,
     must_fail,
     rows_of,
@@ -90,12 +92,17 @@ class FlakyBus(RecordingBus):
 
 
 async def crash_and_compare(
-    databases: Databases, failpoint: str, rounds: int, relay: type[Relay] = Relay, inbox: type[Inbox] = Inbox
+    databases: Databases,
+    failpoint: str,
+    rounds: int,
+    wire: Wire = in_process,
+    relay: type[Relay] = Relay,
+    inbox: type[Inbox] = Inbox,
+    within_s: float = 10,
 ) -> int:
     """Crash once a round, somewhere; in the end every committed fact must have had one effect at each listener."""
     rng = random.Random(failpoint)
-    async with setting(databases) as stage:
-        line = await lay(stage, relay=relay, inbox=inbox)
+    async with setting(databases) as stage, lay(stage, wire, relay=relay, inbox=inbox) as line:
         committed: set[str] = set()
         for _ in range(rounds):
             stage.failpoints.arm(failpoint, at_call=1 if failpoint.startswith("relay.") else rng.randint(1, 3))
@@ -104,7 +111,7 @@ async def crash_and_compare(
                     await tell(line.sender, rng.randint(1, 4), committed)
             with suppress(Crash):
                 await send_once(line.relay, line.sender)
-            await line.settle()
+            await line.settle(committed, within_s)
             stage.failpoints.armed.clear()
         for had in await line.effects():
             assert not committed - set(had), "lost"
@@ -114,12 +121,12 @@ async def crash_and_compare(
 
 
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
-async def test_a_crash_loses_no_fact_and_doubles_no_effect(databases: Databases, failpoint: str) -> None:
-    assert await crash_and_compare(databases, failpoint, ROUNDS) == ROUNDS
+async def test_a_crash_loses_no_fact_and_doubles_no_effect(databases: Databases, failpoint: str, wire: Wire) -> None:
+    assert await crash_and_compare(databases, failpoint, ROUNDS, wire) == ROUNDS
 
 
 async def test_control_a_relay_that_deletes_first_loses_facts(databases: Databases) -> None:
-    await must_fail(crash_and_compare, databases, "relay.before_publish", 4, relay=HastyRelay)
+    await must_fail(crash_and_compare, databases, "relay.before_publish", 4, relay=HastyRelay, within_s=0.1)
 
 
 async def test_control_an_inbox_that_forgets_doubles_effects(databases: Databases) -> None:
@@ -232,17 +239,6 @@ async def held_by(db: Any) -> bool:
         return bool(await session.scalar(query, {"lock": outbox_module.RELAY_LOCK}))
 
 
-async def emptied(db: Any) -> bool:
-    return await count_of(db, outbox) == 0
-
-
-async def eventually(holds: Any, within_s: float = 5) -> None:
-    end = asyncio.get_running_loop().time() + within_s
-    while not await holds():
-        assert asyncio.get_running_loop().time() < end, "it never holds"
-        await asyncio.sleep(0.02)
-
-
 async def test_one_relay_of_two_is_elected(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "RELAY_POLL_S", 0.05)
     async with setting(databases) as stage:
@@ -315,10 +311,28 @@ async def test_a_fact_is_sent_at_once_after_its_commit(databases: Databases) -> 
             assert asyncio.get_running_loop().time() - started < outbox_module.RELAY_POLL_S / 2
 
 
+async def test_a_fact_of_a_copy_that_is_not_elected_is_sent_at_once_too(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "RELAY_POLL_S", 30)
+    async with setting(databases) as stage:
+        first = await stage.database()
+        second = await stage.database(first.url)
+        buses = [RecordingBus(), RecordingBus()]
+        async with running(Relay(first, buses[0]).run()):
+            await eventually(lambda: held_by(first))
+            async with running(Relay(second, buses[1]).run()):
+                await asyncio.sleep(0.2)
+                for _ in range(3):
+                    await tell(second, 5)
+                    await eventually(lambda: emptied(second))
+        assert (len(all_sent(buses[0])), len(all_sent(buses[1]))) == (15, 0)
+
+
 async def test_a_fact_says_which_which_version_when_and_whose_request(databases: Databases) -> None:
     async with setting(databases) as stage:
         db, bus = await stage.database(), RecordingBus()
-        bus.subscribe(Subscriber("nobody", frozenset(), lambda _: asyncio.sleep(0)))
+        bus.subscribe(Listener().subscriber("nobody"))
         [event_id] = await tell(db)
         await send_once(Relay(db, bus), db)
         envelope = parse(bus.letters[0].document)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chassis.errors import Forbidden, NotArrived
-from chassis.scopes import covers, path_of, require, timezone_of
+from chassis.scopes import Area, areas_of, covers, path_of, require, timezone_of
 from chassis.tokens import Grant, Principal
 from tests.chassis.toy import SERVICE
 from tests.harness import Clock, Databases, ServiceUnderTest, run_service
@@ -73,3 +73,15 @@ async def test_an_area_that_moves_takes_its_roles_along(databases: Databases) ->
             assert await timezone_of(session, GRID) == ZoneInfo("Asia/Shanghai")
             with pytest.raises(NotArrived):
                 await timezone_of(session, uuid4())
+
+
+async def test_several_areas_are_looked_up_at_once_or_not_at_all(databases: Databases) -> None:
+    async with run_service(SERVICE, databases) as toy:
+        await tree(toy)
+        async with toy.db.transaction() as session:
+            zone = ZoneInfo("Asia/Shanghai")
+            found = await areas_of(session, {GRID, CITY})
+            assert found == {GRID: Area((CITY, STREET, COMMUNITY, GRID), zone), CITY: Area((CITY,), zone)}
+            assert await areas_of(session, set()) == {}
+            with pytest.raises(NotArrived):
+                await areas_of(session, {GRID, uuid4()})

@@ -106,6 +106,15 @@ async def test_a_request_without_a_usable_id_gets_one(databases: Databases, give
         assert UUID(first.headers["X-Request-Id"]) != UUID(second.headers["X-Request-Id"])
 
 
+@pytest.mark.parametrize("value", ["\udcff", 10**30, {1: b"\xff"}, object(), "中\n文"])
+def test_a_value_that_json_does_not_have_keeps_no_line_from_being_written(
+    capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    with real_logs("json"):
+        structlog.get_logger().warning("happened", value=value)
+    assert json.loads(capsys.readouterr().err)["event"] == "happened"
+
+
 @both_formats
 async def test_one_line_a_request_names_method_path_status_and_part(
     databases: Databases, capsys: pytest.CaptureFixture[str], output: Literal["text", "json"]
@@ -116,6 +125,18 @@ async def test_one_line_a_request_names_method_path_status_and_part(
     if line.startswith("{"):
         entry = json.loads(line)
         assert {entry["method"], entry["path"], entry["status"], entry["part"]} == {"GET", "/api/v1/notes", 200, "toy"}
+
+
+async def test_who_watches_the_process_fills_no_log_unless_something_is_wrong(
+    databases: Databases, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with logged(databases, "text") as toy:
+        assert (await toy.client.get("/healthz")).status_code == 200
+        assert (await toy.client.get("/readyz")).status_code == 200
+        assert "request" not in capsys.readouterr().err
+        toy.app.state.bus.trouble = lambda: "the queue has no consumer"
+        assert (await toy.client.get("/healthz")).status_code == 503
+        assert "/healthz" in capsys.readouterr().err
 
 
 async def test_facts_of_requests_that_were_decided_together_carry_each_its_own_id(databases: Databases) -> None:

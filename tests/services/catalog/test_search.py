@@ -5,13 +5,15 @@ from __future__ import annotations
 import string
 import unicodedata
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from services.catalog.product_lists import NEWEST_SEARCHED
 from services.catalog.search import lexemes, matches, tsquery, vector
 from tests.harness import Person, ServiceUnderTest, operator
 from tests.services.catalog.stories import post_need, post_product
@@ -132,3 +134,37 @@ async def test_a_changed_product_is_found_by_its_new_words_only(catalog: Service
     await catalog.patch(f"/products/{product['id']}", person=operator(), json={"title": "心灵守护"})
     assert len((await catalog.get("/products?q=心灵")).json()["items"]) == 1
     assert (await catalog.get("/products?q=慧眼")).json()["items"] == []
+
+
+async def add_newer(catalog: ServiceUnderTest, count: int) -> None:
+    """As many newer products as that, each a copy of the one that is there already."""
+    async with catalog.db.transaction() as session:
+        copied = "jsonb_populate_record(products, jsonb_build_object('id', lpad(n::text, 32, 'f')))"
+        series = f"FROM products CROSS JOIN generate_series(1, {count}) AS n"
+        await session.execute(text(f"INSERT INTO products SELECT ({copied}).* {series}"))
+
+
+async def test_what_few_have_is_found_behind_many_newer_products(catalog: ServiceUnderTest):
+    here, there = await catalog.add_area(), await catalog.add_area()
+    await post_product(catalog, here)
+    await add_newer(catalog, 2 * NEWEST_SEARCHED)
+    rare: dict[str, Any] = {"title": "稀有", "summary": "给户外工作者送水。"}
+    first, second = await post_product(catalog, here, **rare), await post_product(catalog, there, **rare)
+    draft = await post_product(catalog, here, **rare, publish=False)
+
+    async def found(person: Person | None = None, **query: object) -> list[list[str]]:
+        pages: list[list[str]] = []
+        while not pages or query["cursor"]:
+            answer = (await catalog.get("/products", params={"q": "稀有", **query}, person=person)).json()
+            pages.append([item["id"] for item in answer["items"]])
+            query["cursor"] = answer["next_cursor"]
+        return pages
+
+    assert await found() == [[second["id"], first["id"]]]
+    assert await found(limit=1) == [[second["id"]], [first["id"]]]
+    assert await found(area_id=here) == [[first["id"]]]
+    assert await found(status="any", person=operator()) == [[draft["id"], second["id"], first["id"]]]
+    assert await found(status="any") == [[second["id"], first["id"]]]
+    assert await found(kind="venue") == [[]]
+    every = await found(q="基因", limit=100)
+    assert [len(page) for page in every] == [100] * (NEWEST_SEARCHED // 50) + [1]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import func, select
 
+from chassis.settings import BadSetting
 from chassis.world import World
 from contracts.members import PersonRegistered, RoleGranted, SignedOut, SignInChallenged
 from services.members.app import SERVICE
@@ -23,7 +24,6 @@ from services.members.keys import generate_keys
 from services.members.parts import build_parts
 from services.members.passwords import NOBODYS_HASH
 from services.members.sign_in_models import Challenge, PasswordTries, RefreshToken, SignIn, StaffAccount
-from services.members.vault import BadKey
 from tests.harness import Databases, Person
 from tests.services.members.conftest import KEYS, OPERATOR_PASSWORD, Members, run_members, settings_with
 
@@ -297,7 +297,7 @@ def test_the_hash_verified_for_nobody_costs_what_every_other_does():
 def test_a_missing_or_bad_key_is_named_and_not_quoted(setting: str, value: str | None):
     keys = {**generate_keys(), setting: value}
     settings = settings_with({name: key for name, key in keys.items() if key})
-    with pytest.raises(BadKey, match=f"LINLI_{setting.upper()}") as caught:
+    with pytest.raises(BadSetting, match=f"LINLI_{setting.upper()}") as caught:
         build_parts(settings, World())
     assert value is None or value not in str(caught.value)
 

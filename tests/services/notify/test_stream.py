@@ -203,8 +203,11 @@ async def test_many_waiting_readers_hold_no_connection(databases):
         people = [Person() for _ in range(30)]
         requests = [asyncio.create_task(notify.get("/me/stream", person=person)) for person in people]
         await until_read(notify, len(people))
-        await asyncio.sleep(0.1)
-        assert "Checked out connections: 0" in notify.db.engine.pool.status()
+
+        async def none_is_held():
+            return "Checked out connections: 0" in notify.db.engine.pool.status()
+
+        await eventually(none_is_held)
         notify.runtime.stopping.set()
         await asyncio.gather(*requests)
 

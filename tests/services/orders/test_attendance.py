@@ -237,7 +237,7 @@ async def test_who_came_is_listed_in_pages_for_those_who_run_the_session(databas
         assert rest["next_cursor"] is None
         assert (await orders.get(path, person=coordinator(await orders.add_area()))).status_code == 403
         assert (await orders.get(path, person=Person())).status_code == 403
-        assert (await orders.get(f"/sessions/{uuid4()}/attendances", person=staff)).status_code == 404
+        assert refusal(await orders.get(f"/sessions/{uuid4()}/attendances", person=staff)) == (404, "not_arrived")
 
 
 BAD_INPUT: list[dict[str, Any]] = [
