@@ -23,7 +23,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis import migrations
-from chassis.bus import Letter, Subscriber
+from chassis.bus import InProcessBus, Letter
 from chassis.db import Database
 from chassis.inbox import Inbox
 from chassis.outbox import Relay
@@ -53,15 +53,12 @@ class Clock:
         self.time += timedelta(**duration)
 
 
-class RecordingBus:
-    """Confirms every letter and keeps it for the test to look at."""
+class RecordingBus(InProcessBus):
+    """Confirms every letter and keeps it for the test to look at; hands nothing over."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.letters: list[Letter] = []
-        self.subscribers: list[Subscriber] = []
-
-    def subscribe(self, subscriber: Subscriber) -> None:
-        self.subscribers.append(subscriber)
 
     async def publish(self, letters: Sequence[Letter]) -> list[Exception | None]:
         self.letters.extend(letters)

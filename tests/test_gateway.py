@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -11,31 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.settings import Settings
-from chassis.tokens import Signer, Verifier, generate_key
-from chassis.world import World
-from gateway.app import build_gateway
-from gateway.compose import Names
+from chassis.errors import Unavailable
 from gateway.routes import Route, RoutingTable
+from tests.doors import DOCUMENT, authorization, door
 
-SIGNER = Signer(generate_key())
-PERSON, SESSION, AUTHOR = uuid4(), uuid4(), str(uuid4())
-
-
-def operation(policy: str = "public", **extra: Any) -> dict[str, Any]:
-    return {"x-linli-service": "orders", "x-linli-policy": policy, "tags": ["t"], **extra}
-
-
-DOCUMENT = {
-    "paths": {
-        "/api/v1/things": {"get": operation(), "post": operation("signed_in")},
-        "/api/v1/things/{thing_id}": {"get": operation()},
-        "/api/v1/things/mine": {"get": operation("signed_in")},
-        "/api/v1/things/{thing_id}/reviews": {"get": operation(**{"x-linli-compose": "names"})},
-        "/api/v1/elsewhere": {"get": operation(**{"x-linli-service": "points"})},
-        "/api/v1/auth/otp": {"post": operation("sign_in")},
-    }
-}
+AUTHOR = str(uuid4())
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,29 +34,26 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(answer, headers=headers)(scope, receive, send)
 
 
-def gateway(upstream: ASGIApp = echo, members_status: int = 200, **settings: Any) -> httpx.AsyncClient:
-    async def keys() -> dict[str, Any]:
-        return SIGNER.public_keys()
+async def ready(scope: Scope, receive: Receive, send: Send) -> None:
+    assert (scope["method"], scope["raw_path"], scope["query_string"]) == ("GET", b"/readyz", b"")
+    await JSONResponse({})(scope, receive, send)
 
-    def members(request: httpx.Request) -> httpx.Response:
-        ids = request.url.params.get_list("ids")
-        return httpx.Response(members_status, json={"names": dict.fromkeys(ids, "居民甲")})
 
-    world = World()
-    client = httpx.AsyncClient(transport=httpx.MockTransport(members), base_url="http://members")
-    app = build_gateway(
-        DOCUMENT,
-        {"orders": upstream},
-        Verifier(keys, world.now),
-        Names(client, Signer(generate_key())),
-        Settings(**settings),
-        world,
-    )
+async def not_ready(scope: Scope, receive: Receive, send: Send) -> None:
+    await JSONResponse({}, 503)(scope, receive, send)
+
+
+async def gone(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Unavailable()
+
+
+async def hanging(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.Event().wait()
+
+
+def gateway(upstream: ASGIApp = echo, members: ASGIApp | None = None, **settings: Any) -> httpx.AsyncClient:
+    app = door({"orders": upstream}, httpx.ASGITransport(members) if members else None, **settings)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
-
-
-def authorization() -> dict[str, str]:
-    return {"Authorization": f"Bearer {SIGNER.access_token(PERSON, SESSION, [], World().now())}"}
 
 
 async def test_only_named_headers_pass_in_both_directions() -> None:
@@ -117,14 +95,44 @@ async def test_a_service_that_is_not_there_is_said_to_be_unavailable() -> None:
     assert "retry-after" in answer.headers
 
 
-@pytest.mark.parametrize("status", [200, 503])
-async def test_the_door_is_ready_when_its_services_are(status: int) -> None:
-    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["path"] == "/readyz"
-        await JSONResponse({}, status)(scope, receive, send)
+@pytest.mark.parametrize("other", [not_ready, gone, hanging])
+async def test_the_door_is_ready_while_any_service_is_and_says_which(other: ASGIApp) -> None:
+    app = door({"orders": ready, "points": other})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        answer = await client.get("/readyz?a=b", headers={"Accept-Language": "en"})
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "services": {"orders": "ready", "points": "unavailable"}}
 
-    async with gateway(upstream) as door:
-        assert (await door.get("/readyz")).status_code == status
+
+async def test_a_door_with_no_service_behind_it_is_alive_and_not_ready() -> None:
+    async with gateway(gone) as client:
+        answer = await client.get("/readyz")
+        assert (await client.get("/healthz")).json() == {"status": "alive"}
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:linli:problem:unavailable"
+    assert "retry-after" in answer.headers
+
+
+async def test_readiness_asks_each_service_with_a_request_of_its_own() -> None:
+    """The caller's own request has one body, which cannot be read for two."""
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await Request(scope, receive).body() == b""
+        await ready(scope, receive, send)
+
+    app = door({"orders": reads, "points": reads})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        answer = await client.request("GET", "/readyz", content=b"something")
+    assert set(answer.json()["services"].values()) == {"ready"}
+
+
+async def test_a_key_passes_only_to_a_route_that_keeps_it() -> None:
+    """So that a request with a key, which may be sent twice, has one effect whatever its client sends keys for."""
+    async with gateway() as client:
+        keyed = await client.post("/api/v1/things/7/claims", headers={"Idempotency-Key": "k"})
+        other = await client.post("/api/v1/things/7/notes", headers={"Idempotency-Key": "k"})
+    assert keyed.json()["headers"]["idempotency-key"] == "k"
+    assert "idempotency-key" not in other.json()["headers"]
 
 
 async def test_pages_are_completed_with_display_names() -> None:
@@ -134,8 +142,9 @@ async def test_pages_are_completed_with_display_names() -> None:
     assert answer.headers["content-length"] == str(len(answer.content))
 
 
-async def test_a_page_comes_without_names_when_members_does_not_answer() -> None:
-    async with gateway(members_status=500) as door:
+@pytest.mark.parametrize("members", [not_ready, gone, hanging])
+async def test_a_page_comes_without_names_when_members_does_not_answer(members: ASGIApp) -> None:
+    async with gateway(members=members) as door:
         answer = await door.get("/api/v1/things/7/reviews")
     assert answer.status_code == 200
     assert answer.json()["names"] == {}
