@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from chassis.service import Service
+from chassis.topology import EXCHANGE
 from contracts.event import EVENT_TYPES, SEQUENCE_DIGITS, Event
-
-EXCHANGE = "domain.events"
 
 
 def document(services: Sequence[Service]) -> dict[str, Any]:

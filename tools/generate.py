@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from standalone import SERVICES
+from deploy.services import SERVICES
 from tools import asyncapi, events_page, golden, openapi
 
 ROOT = Path(__file__).parent.parent
