@@ -7,17 +7,40 @@ export UV_PYTHON_DOWNLOADS := never
 # Every start would compile the packages anew where Python may not write beside them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help run test check demo generate migration format lock clean asyncapi
+.PHONY: help run up down test test-distributed bench check demo generate migration format lock clean asyncapi
 .DEFAULT_GOAL := help
 
 help:      ## List these targets
-	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile | expand -t 17
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile | expand -t 25
 
 run: .venv/.ready      ## Run every service in one process, with an embedded PostgreSQL
 	@$(PY) standalone.py
 
+up:      ## Run every part as a process of its own, in Docker; DEV=1 for development, SCALE="--scale orders=3"
+	@$(COMPOSE) version >/dev/null 2>&1 || { echo '$(NO_DOCKER)' >&2; exit 1; }
+	@echo 'linli: building the image'
+	@$(COMPOSE) build --quiet
+	@(umask 077 && mkdir -p "$$LINLI_SECRETS")
+	@told=$$($(MAKE_SECRETS)) || exit; \
+	$(SET_UP) && $(COMPOSE) up --wait $(SCALE); code=$$?; \
+	[ -z "$$told" ] || echo "$$told"; \
+	[ $$code != 0 ] || echo "linli: ready on http://$$($(COMPOSE) port gateway 8000)"; \
+	exit $$code
+
+down:      ## Stop what `make up` started; WIPE=1 removes its data and secrets too
+	@$(COMPOSE) down --remove-orphans $(if $(WIPE),--volumes)
+	@$(if $(WIPE),[ ! -e "$$LINLI_SECRETS/linli_environment" ] || rm -rf "$$LINLI_SECRETS")
+
 test: .venv/.ready      ## Run the tests; ARGS="..." goes to pytest
 	@$(PY) -m pytest -n 2 $(ARGS)
+
+test-distributed: .venv/.ready      ## Run the tests that need Docker: on PostgreSQL 17, and on Linli in containers
+	@$(PY) -m pytest -n 2 --postgres postgres:17 -k 'not rabbit and not embedded and not process' \
+	  tests/services tests/chassis tests/test_migrations.py
+	@$(PY) -m pytest -n 2 --dist loadgroup --distributed tests/journeys tests/distributed $(ARGS)
+
+bench: .venv/.ready      ## Measure speed against limits taken in the same run; ONLY=claims for one group
+	@$(PY) -m bench $(ONLY)
 
 check: .venv/.ready      ## Formatting, lints, types, borders between packages, generated documents
 	@$(call step,Formatting,$(PY) -m ruff format --check .)
@@ -66,6 +89,22 @@ define step
 printf '%-26s' '$(1)'; \
 output=$$($(2) 2>&1) && echo ok || { code=$$?; printf 'failed\n%s\n' "$$output"; exit $$code; }
 endef
+
+# ---- Containers ---------------------------------------------------------------------------------------------------
+
+# The containers' ports, image and secrets (PORT, LINLI_IMAGE, LINLI_SECRETS) are named in docker-compose.yml.
+export LINLI_IMAGE ?= linli
+export LINLI_SECRETS ?= ./secrets
+COMPOSE = docker compose -f docker-compose.yml $(if $(DEV),-f docker-compose.dev.yml)
+NO_DOCKER = make up needs Docker with Compose 2: https://docs.docker.com/engine/install/
+
+# Made in the image, which has the Python for it, by whoever calls: the files are to be theirs.
+MAKE_SECRETS = docker run --rm --network none --user "$$(id -u):$$(id -g)" \
+	--volume "$$(cd "$$LINLI_SECRETS" && pwd):/secrets" "$$LINLI_IMAGE" \
+	python -m deploy.secrets /secrets --environment $(if $(DEV),development,production)
+
+# By itself before all is brought up: where it fails, an installation that runs goes on as it is.
+SET_UP = $(COMPOSE) run --rm --no-TTY setup
 
 # ---- Set-up -------------------------------------------------------------------------------------------------------
 
