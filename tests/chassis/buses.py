@@ -81,7 +81,7 @@ class Listener:
         self.buried.extend(documents)
 
 
-async def eventually(holds: Callable[[], bool | Awaitable[bool]], within_s: float = 10) -> None:
+async def eventually(holds: Callable[[], bool | Awaitable[bool]], within_s: float = 30) -> None:
     """Wait for a condition; AssertionError when it does not come to hold."""
     end = asyncio.get_running_loop().time() + within_s
     while True:

@@ -162,7 +162,7 @@ class Members:
         return httpx.Response(200, json={"phone": self.phone, "locale": self.locale, **code})
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], within_s: float = 4.0) -> Any:
+async def eventually(check: Callable[[], Awaitable[Any]], within_s: float = 30) -> Any:
     """What `check` gives, once that is true."""
     async with asyncio.timeout(within_s):
         while True:
