@@ -342,7 +342,7 @@ async def test_a_queue_that_was_deleted_is_made_and_consumed_anew(amqp_url: str,
         await eventually(arrives)
 
 
-async def lost_consumer_is_noticed(url: str, prefix: str) -> None:
+async def lost_consumer_is_noticed(url: str, prefix: str, within_s: float = 30) -> None:
     """Behind our back the queue loses its consumer, and the connection stays."""
     listener = Listener()
     async with over_rabbit(url, prefix, listener.subscriber("one", "a")) as bus:
@@ -351,7 +351,7 @@ async def lost_consumer_is_noticed(url: str, prefix: str) -> None:
         for tag in list(channel.consumers):
             await channel.basic_cancel(tag)
         await bus.publish(letters("a", "1"))
-        await eventually(lambda: listener.got == ["1"], within_s=5)
+        await eventually(lambda: listener.got == ["1"], within_s)
 
 
 async def has_consumer(url: str, queue: str) -> bool:
@@ -387,10 +387,12 @@ async def test_control_without_the_watch_nobody_notices(
     amqp_url: str, amqp_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "WATCH_S", 3600)
-    await must_fail(lost_consumer_is_noticed, amqp_url, amqp_prefix)
+    await must_fail(lost_consumer_is_noticed, amqp_url, amqp_prefix, within_s=3)
 
 
-async def a_consumer_that_never_lasts_is_trouble(url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def a_consumer_that_never_lasts_is_trouble(
+    url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, within_s: float = 30
+) -> None:
     """Every connection is made and everything declared, and yet the queue never has a consumer."""
     monkeypatch.setattr(link, "TROUBLE_AFTER_S", 1)
 
@@ -399,7 +401,7 @@ async def a_consumer_that_never_lasts_is_trouble(url: str, prefix: str, monkeypa
 
     monkeypatch.setattr(Queue, "consume", consume_nothing)
     async with over_rabbit(url, prefix, Listener().subscriber("one", "a")) as bus:
-        await eventually(lambda: "has no consumer" in str(bus.trouble()), within_s=5)
+        await eventually(lambda: "has no consumer" in str(bus.trouble()), within_s)
 
 
 async def test_a_consumer_that_is_lost_after_each_new_connection_is_trouble(
@@ -418,7 +420,7 @@ async def test_control_where_every_connection_counts_as_service_it_is_not(
         await original(self, connection)
 
     monkeypatch.setattr(consumer.Consumer, "_use", satisfied)
-    await must_fail(a_consumer_that_never_lasts_is_trouble, amqp_url, amqp_prefix, monkeypatch)
+    await must_fail(a_consumer_that_never_lasts_is_trouble, amqp_url, amqp_prefix, monkeypatch, within_s=5)
 
 
 async def test_a_queue_of_another_make_is_said_and_means_trouble_until_it_is_gone(

@@ -29,7 +29,7 @@ def _to_the_first(connection: Connection) -> None:
     command.upgrade(migrations.config_for(connection, SERVICE.metadata, SERVICE.revisions), "0001")
 
 
-async def an_award_goes_on_while_the_upgrade_waits(databases: Databases, lock: int) -> None:
+async def an_award_goes_on_while_the_upgrade_waits(databases: Databases, lock: int, within_s: float = 30) -> None:
     urls = await databases.empty("points")
     owner = create_async_engine(urls.migrator)
     async with owner.begin() as connection:
@@ -48,7 +48,7 @@ async def an_award_goes_on_while_the_upgrade_waits(databases: Databases, lock: i
                 async with owner.connect() as look:
                     return bool(await look.scalar(text(WAITS)))
 
-            await eventually(upgrade_waits, within_s=3)
+            await eventually(upgrade_waits, within_s)
             await award.execute(text(TOUCH_SCORES))
     finally:
         if upgrade is not None:
@@ -62,4 +62,4 @@ async def test_an_award_goes_on_while_the_upgrade_waits_for_it(databases: Databa
 
 
 async def test_the_control_writes_without_the_ledgers_lock(databases: Databases) -> None:
-    await must_fail(an_award_goes_on_while_the_upgrade_waits, databases, LEDGER_LOCK + 1)
+    await must_fail(an_award_goes_on_while_the_upgrade_waits, databases, LEDGER_LOCK + 1, within_s=3)
