@@ -31,8 +31,10 @@ from gateway.repeat import Lost, may_be_repeated, request
 CONNECT_TIMEOUT_S = 2.0
 # By the other end's system, even while the service itself is busy.
 ACKNOWLEDGE_TIMEOUT_S = 2.0
-# Between two bytes of an answer. A live stream says something every 15 seconds.
-SILENCE_TIMEOUT_S = 60.0
+# Until an answer begins, and between two of its bytes. A service that waits for its database says so before.
+SILENCE_TIMEOUT_S = 12.0
+# Between two bytes of a live stream, which says something every 15 seconds.
+STREAM_SILENCE_TIMEOUT_S = 60.0
 # To one service, for every request that waits for it and every live stream: one that hangs uses up its own only.
 CONNECTIONS_MAX = 5_000
 # Shorter than the 5 seconds after which a service closes an idle connection: none is used that is about to go.
@@ -144,6 +146,7 @@ class HttpUpstream:
         live = response.content_type == "text/event-stream"
         if live:
             self._streams.add(response)
+            _bear_silence(response)
         try:
             await _pass_on(response.content, send)
         except ClientError:
@@ -168,6 +171,14 @@ async def _pass_on(content: StreamReader, send: Send) -> None:
         part = await content.readany()
         more = not content.at_eof()
         await send({"type": "http.response.body", "body": part, "more_body": more})
+
+
+def _bear_silence(response: ClientResponse) -> None:
+    """From now on the answer may pause for as long as a live stream does."""
+    protocol = response.connection.protocol if response.connection else None
+    if protocol is not None:
+        protocol.read_timeout = STREAM_SILENCE_TIMEOUT_S
+        protocol.start_timeout()
 
 
 async def _close_when_gone(response: ClientResponse, receive: Receive) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout
@@ -75,6 +76,26 @@ async def test_an_event_comes_before_the_stream_has_ended() -> None:
         assert await asyncio.wait_for(reader.readuntil(EVENT), 5)
         assert not service.left.is_set()
         writer.close()
+
+
+async def test_a_stream_may_be_silent_for_longer_than_another_answer() -> None:
+    hasty = partial(open_session, silence_timeout_s=0.2)
+    async with wire(STREAM) as service, door_before(service.url, hasty) as place:
+        reader, writer = await place.get()
+        await asyncio.wait_for(reader.readuntil(EVENT), 5)
+        await asyncio.sleep(A_WHILE_S)
+        assert not service.left.is_set()
+        writer.close()
+    async with wire(DOWNLOAD) as service, door_before(service.url, hasty) as place:
+        assert END not in await place.answer()
+        await asyncio.wait_for(service.left.wait(), 5)
+
+
+async def test_a_stream_that_has_gone_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.STREAM_SILENCE_TIMEOUT_S", 0.3)
+    async with wire(STREAM) as service, door_before(service.url) as place:
+        assert END not in await place.answer()
+        await asyncio.wait_for(service.left.wait(), 5)
 
 
 async def test_when_the_client_leaves_the_service_is_left_at_once() -> None:

@@ -166,6 +166,15 @@ async def test_half_an_answer_never_comes_back_as_a_whole_one(half: Answer) -> N
     assert len(service.requests) == 1
 
 
+async def test_who_sends_slowly_is_not_taken_for_a_service_that_is_silent() -> None:
+    caller = Caller("POST").sends(b"one", more=True)
+    async with wire(OK) as service, upstream(service.url, silence_timeout_s=0.2) as app:
+        calling = asyncio.create_task(caller.calls(app))
+        await asyncio.sleep(0.5)
+        caller.sends(b"two")
+        assert (await calling).status == 200
+
+
 async def test_what_is_no_answer_is_none() -> None:
     async with wire(Answer(b"SSH-2.0-OpenSSH\r\n", "close")) as service, upstream(service.url) as app:
         with pytest.raises(Unavailable):
