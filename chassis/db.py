@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.util import greenlet_spawn
 
 from chassis.arrays import arrays, insert_arrays
+from chassis.pulse import Pulse
 from chassis.tables import outbox
 from chassis.world import World
 
@@ -32,8 +33,8 @@ POOL_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_MS = 30_000
 # A caller whose duplicate is still being decided waits this long for the row, then hears 409.
 LOCK_TIMEOUT_MS = 5_000
-# A server that says nothing at all, not even that the statement took too long.
 CONNECT_TIMEOUT_S = 5
+# The net under `chassis.pulse`: a connection on which nothing comes, not even that the statement took too long.
 SILENCE_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 5
 # A process that vanished with its machine or network keeps its locks, the relay's election among them, no longer.
 VANISHED_AFTER_MS = 10_000
@@ -90,6 +91,7 @@ class Database:
         )
 
         event.listen(self.engine.sync_engine, "handle_error", _forget_row)
+        self.pulse = Pulse(self.engine)
         self._reading = self.engine.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -126,8 +128,10 @@ class Database:
     async def _turn(self) -> AsyncIterator[None]:
         """A connection for the block, first come, first served; PoolTimeoutError after `POOL_TIMEOUT_S`.
 
+        DatabaseSilent, at once, while nothing is heard of the database.
         The pool gives a connection that comes back to whoever asks just then, and lets others wait until they fail.
         """
+        self.pulse.require()
         try:
             async with asyncio.timeout(POOL_TIMEOUT_S if self._turns.locked() else None):
                 await self._turns.acquire()

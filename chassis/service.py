@@ -137,6 +137,7 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
                 async with (
                     bus.running(),
                     running(
+                        runtime.db.pulse.run(),
                         Relay(runtime.db, bus).run(),
                         inbox.run_retries(),
                         runtime.cutoffs.run(),

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client under test and a server: passes on, cuts, or falls silent, as the test says."""
+"""A TCP proxy between a client under test and a server: passes on, delays, cuts, or falls silent, as the test says."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from sqlalchemy import make_url
+
 GREETING_BYTES = 2000
 
 
 class Proxy:
-    """Listens on a port of loopback for connections to the target."""
+    """Listens on a port of loopback for connections to the target; a host that is a folder has PostgreSQL's socket."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
@@ -20,7 +22,10 @@ class Proxy:
         self._reading.set()
         self._unread = b""
         self._refusing = False
+        self._latency_s = 0.0
         self._open: list[asyncio.StreamWriter] = []
+        self._pairs: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._greetings: dict[asyncio.StreamWriter, bytes] = {}
         self.port = 0
         self.connections = 0
@@ -40,6 +45,19 @@ class Proxy:
         """Let nothing through in either direction, and say nothing about it, until `heal`."""
         self._flowing.clear()
 
+    def delay(self, seconds: float) -> None:
+        """Pass everything on so much later, in both directions, until `heal`."""
+        self._latency_s = seconds
+
+    def forget(self) -> None:
+        """Close the server's end of every connection and tell no client: theirs is half open. New ones are passed on.
+
+        Afterwards what such a client says is heard by nobody.
+        """
+        for client, onward in self._pairs.items():
+            self._forgotten.add(client)
+            onward.transport.abort()
+
     def stop_reading(self, of: bytes) -> None:
         """Pass on nothing more from the clients whose first words contain `of`, until `heal`."""
         self._unread = of
@@ -47,6 +65,7 @@ class Proxy:
 
     def heal(self) -> None:
         self._refusing = False
+        self._latency_s = 0.0
         self._flowing.set()
         self._reading.set()
 
@@ -64,11 +83,17 @@ class Proxy:
         self.connections += 1
         await self._flowing.wait()
         with suppress(OSError):
-            onward_reader, onward_writer = await asyncio.open_connection(*self._target)
+            onward_reader, onward_writer = await self._connect()
             self._open += [writer, onward_writer]
-            self._greetings[writer] = b""
+            self._greetings[writer], self._pairs[writer] = b"", onward_writer
             await asyncio.gather(self._pump(reader, onward_writer, writer), self._pump(onward_reader, writer))
-            del self._greetings[writer]
+            del self._greetings[writer], self._pairs[writer]
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self._target
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(host, port)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter | None = None
@@ -79,10 +104,24 @@ class Proxy:
                     self._greetings[client] = (self._greetings[client] + data)[:GREETING_BYTES]
                     if self._unread in self._greetings[client]:
                         await self._reading.wait()
+                await asyncio.sleep(self._latency_s)
                 await self._flowing.wait()
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+                if client not in self._forgotten:
+                    writer.write(data)
+                    await writer.drain()
+        if writer not in self._forgotten:
+            writer.close()
+
+
+@asynccontextmanager
+async def proxy_to_database(url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy to the server of a database's URL, and the URL of the database through it."""
+    target = make_url(url)
+    host = str(target.query.get("host") or target.host)
+    port = int(str(target.query.get("port") or target.port or 5432))
+    async with proxy_to(host, port) as proxy:
+        through = target.set(host="127.0.0.1", port=proxy.port, query={})
+        yield proxy, through.render_as_string(hide_password=False)
 
 
 @asynccontextmanager

@@ -1,0 +1,86 @@
+"""Whether the database still says anything: a small question at intervals, on a connection of its own.
+
+A server that hangs, or a network that swallows what is sent, refuses nothing. A statement would wait until its
+time-out, which leaves room for long work; the pulse tells apart what is slow and what is silent. When nothing comes
+back twice in a row, on a new connection the second time, every statement under way fails at once, and so does what
+comes after, until an answer is heard again: after 7 seconds at the latest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+BEAT_EVERY_S = 1.0
+ANSWER_WITHIN_S = 2.5
+# One may be missed because this process itself, or its machine, was too busy to look.
+MISSED_MAX = 2
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseSilent(ConnectionError):
+    """The database says nothing at the moment: nothing was decided."""
+
+
+class Pulse:
+    """Watches the database of an engine, and which of the engine's connections are in use."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        _, self._connect_arguments = engine.dialect.create_connect_args(engine.url)
+        self._connection: Any = None
+        self._in_use: set[Any] = set()
+        self._missed = 0
+        event.listen(engine.sync_engine, "checkout", lambda connection, *_: self._in_use.add(connection))
+        event.listen(engine.sync_engine, "checkin", lambda connection, *_: self._in_use.discard(connection))
+
+    def require(self) -> None:
+        """Raise DatabaseSilent while nothing is heard of the database."""
+        if self._missed >= MISSED_MAX:
+            raise DatabaseSilent("the database says nothing")
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        try:
+            while True:
+                await self._beat()
+                await asyncio.sleep(BEAT_EVERY_S)
+        finally:
+            self._disconnect()
+
+    async def _beat(self) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                if self._connection is None:
+                    self._connection = await asyncpg.connect(**self._connect_arguments)
+                await self._connection.execute("SELECT 1")
+        except TimeoutError:
+            self._missed += 1
+        except Exception as error:
+            # It refuses, or has closed the connection: who uses it hears so, too.
+            log.debug("pulse_interrupted", cause=repr(error))
+            self._missed = 0
+        else:
+            if self._missed >= MISSED_MAX:
+                log.info("database_heard_again")
+            self._missed = 0
+            return
+        self._disconnect()
+        if self._missed == MISSED_MAX:
+            self._give_up()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def _give_up(self) -> None:
+        """End what waits for an answer: whoever asked hears that the connection is lost."""
+        log.warning("database_silent", statements=len(self._in_use))
+        for connection in list(self._in_use):
+            connection.driver_connection.terminate()
