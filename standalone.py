@@ -9,6 +9,7 @@ so the map: which parts there are, and how they are put together.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -24,7 +25,9 @@ from pydantic import SecretStr, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis import embedded_postgres, migrations
+from chassis.background import running
 from chassis.bus import Bus, InProcessBus
+from chassis.embedded_postgres import EmbeddedPostgres
 from chassis.server import Server, say
 from chassis.service import Runtime, Service, build_app, build_runtime
 from chassis.settings import Settings
@@ -37,6 +40,8 @@ from gateway.app import build_gateway
 from gateway.compose import Names
 from gateway.routes import load_document
 from services.members.keys import DEVELOPMENT_OPERATOR_PASSWORD, generate_keys
+
+DATABASE_WATCH_S = 0.5
 
 
 @dataclass
@@ -99,12 +104,24 @@ async def _database(server_url: str, name: str, service: Service) -> str:
     return urls.application
 
 
-async def serve(settings: Settings, server_url: str, lookup_keys: Mapping[str, str]) -> None:
-    """Run until a signal."""
+async def serve(
+    settings: Settings, server_url: str, lookup_keys: Mapping[str, str], database: EmbeddedPostgres | None = None
+) -> None:
+    """Run until a signal, or until the embedded database ends."""
     stack = await build_stack(settings, server_url, lookup_keys)
     server = Server(stack.gateway, settings.host, settings.port, on_stop=stack.stop_streams, during=stack.running())
-    await server.serve()
+    async with running(*[_end_with(database, server)] if database else []):
+        await server.serve()
     say("stopped")
+
+
+async def _end_with(database: EmbeddedPostgres, server: Server) -> None:
+    """Stop when the database has ended: a new start brings both to a known state, and whoever supervises us sees it."""
+    while True:
+        await asyncio.sleep(DATABASE_WATCH_S)
+        if not database.is_running():
+            say(f"the database has ended by itself; nothing is lost: start again ({database.data_dir}/postgres.log)")
+            return server.stop()
 
 
 def load_secrets(data: Path, environment: str) -> dict[str, str]:
@@ -166,10 +183,10 @@ def main() -> int:
         say(str(error))
         return 1
     try:
-        uvloop.run(serve(settings, server.url(), lookup_keys))
+        uvloop.run(serve(settings, server.url(), lookup_keys, server))
+        return 0 if server.is_running() else 1
     finally:
         server.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -123,6 +123,10 @@ class EmbeddedPostgres:
         host = quote(str(self.socket_dir))
         return f"postgresql+asyncpg://{login}@/{name}?host={host}&port={self.port}"
 
+    def is_running(self) -> bool:
+        """Whether the server still lives; one that was killed does not come back by itself."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Shut the server down and wait until it is gone; harmless when it already is."""
         for parting, patience in _SHUTDOWN:

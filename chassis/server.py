@@ -100,14 +100,15 @@ class Server(uvicorn.Server):
             say("stopping …")
             self._draining.begun = True
             drain_s = self._drain_s if self.started else 0
-            self._drained = asyncio.get_running_loop().call_later(drain_s, self._stop)
+            self._drained = asyncio.get_running_loop().call_later(drain_s, self.stop)
         elif not self.should_exit:
             self._drained.cancel()
-            self._stop()
+            self.stop()
         else:
             self.handle_exit(number, None)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Finish what has begun, and end."""
         self._on_stop()
         self.should_exit = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -67,6 +68,21 @@ def test_what_was_answered_survives_a_kill_and_its_consequences_follow(tmp_path:
     assert again.stop(signal.SIGTERM) == 0
     assert "linli: stopped" in again.output
     assert postgres_processes(data) == []
+
+
+def test_when_its_database_dies_it_ends_says_so_and_starts_again_with_all_that_was_answered(
+    tmp_path: Path, start: Start
+) -> None:
+    data = tmp_path / "data"
+    stack = start(data)
+    with operator(stack.wait_ready()) as staff:
+        area = staff.post("/areas", {"level": "city", "name": "成都市"})["id"]
+    postmaster = (data / "postgres" / "cluster" / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0]
+    os.kill(int(postmaster), signal.SIGKILL)
+    assert stack.process.wait(30) == 1
+    assert any("the database has ended by itself" in line for line in stack.output)
+    with operator(start(data).wait_ready()) as staff:
+        assert staff.get(f"/areas/{area}")["id"] == area
 
 
 def test_data_belong_to_one_linli_at_a_time_and_those_of_development_never_to_production(
