@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Select, event
+from sqlalchemy import Row, Select, event, insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -26,7 +26,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from chassis.arrays import arrays, insert_arrays
 from chassis.pulse import Pulse
-from chassis.tables import outbox
+from chassis.tables import audit_entries, outbox
 from chassis.world import World
 
 POOL_TIMEOUT_S = 2
@@ -46,10 +46,11 @@ _TELL = insert_arrays(outbox, _TOLD)
 
 @dataclass
 class OpenTransaction:
-    """What a session of a transaction block carries: the world, and the outbox rows to write before the commit."""
+    """What a session of a transaction block carries: the world, and the rows to write before the commit."""
 
     world: World
     outbox_rows: list[dict[str, object]] = field(default_factory=list)
+    audit_rows: list[dict[str, object]] = field(default_factory=list)
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -103,6 +104,8 @@ class Database:
             async with session.begin():
                 yield session
                 await session.flush()
+                if opened.audit_rows:
+                    await session.execute(insert(audit_entries), opened.audit_rows)
                 if opened.outbox_rows:
                     await session.execute(_TELL, arrays(_TOLD, map(itemgetter(*_TOLD), opened.outbox_rows)))
                 self.world.failpoint("before_commit")

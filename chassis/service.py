@@ -28,6 +28,7 @@ from starlette.types import Lifespan
 from chassis import scopes
 from chassis.api import Api, require_policies
 from chassis.arrivals import Arrivals
+from chassis.audit import audit_api
 from chassis.background import every, running, wait_at_most
 from chassis.bus import Bus, Subscriber
 from chassis.cutoffs import Cutoffs, forget_old_cutoffs
@@ -64,6 +65,10 @@ class Service:
     metadata: MetaData
     revisions: Path
     start: Callable[[Runtime], AbstractAsyncContextManager[Any]]
+
+    def all_apis(self) -> Sequence[Api]:
+        """Its own routes, and those every service has for operators."""
+        return [*self.apis, audit_api(self.name)]
 
     def all_handlers(self, cutoffs: Cutoffs) -> Handlers:
         """Its own subscriptions, and those every service has for the sake of rights and tokens."""
@@ -159,7 +164,7 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
 def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """The service's routes as an application; raises RouteWithoutPolicy when one does not say who may call it."""
     app = FastAPI(title=service.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    for api in service.apis:
+    for api in service.all_apis():
         # Not by `include_router`, which looks for each request's route twice, in the routers before its own as well.
         app.router.routes.extend(api.router.routes)
     app.add_route("/healthz", _alive)

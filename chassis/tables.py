@@ -94,6 +94,20 @@ token_cutoffs = Table(
     Index("ix_token_cutoffs_not_before", "not_before"),
 )
 
+# Who did what to whom, of the things that must be answered for (`chassis.audit`).
+audit_entries = Table(
+    "audit_entries",
+    _chassis,
+    Column("id", Uuid, primary_key=True),
+    Column("at", timestamp, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject_id", Uuid, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    Index("ix_audit_entries_subject_id_id", "subject_id", "id"),
+    info=APPEND_ONLY,
+)
+
 scopes = Table(
     "scopes",
     _chassis,

@@ -11,13 +11,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import NotFound, Refusal
 from chassis.i18n import LOCALES, Locale
 from chassis.outbox import emit
 from chassis.tokens import Signer
 from contracts.members import SignInChallenged
-from services.members.audit import note
 from services.members.people import person_with_phone
 from services.members.refusals import TooManyCodes, WrongCode
 from services.members.sign_in_models import Challenge

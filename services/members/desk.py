@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.i18n import Locale
 from chassis.tokens import Principal
 from services.members.areas import existing_area
-from services.members.audit import note
 from services.members.models import Person
 from services.members.people import person_with_phone, register_person
 from services.members.registrations import register_person_with_area

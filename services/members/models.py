@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, Uuid, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from chassis.tables import APPEND_ONLY, service_metadata, timestamp
+from chassis.tables import service_metadata, timestamp
 
 
 class Base(DeclarativeBase):
@@ -183,17 +182,3 @@ class Role(Base):
     granted_at: Mapped[datetime] = mapped_column(timestamp)
     revoked_at: Mapped[datetime | None] = mapped_column(timestamp)
     version: Mapped[int] = mapped_column(Integer, default=1)
-
-
-class AuditEntry(Base):
-    """Who did what to whom, of the things that must be answered for. Rows are only ever added."""
-
-    __tablename__ = "audit_entries"
-    __table_args__ = (Index("ix_audit_entries_subject_id_id", "subject_id", "id"), {"info": APPEND_ONLY})
-
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    at: Mapped[datetime] = mapped_column(timestamp)
-    actor: Mapped[str] = mapped_column(Text)
-    action: Mapped[str] = mapped_column(Text)
-    subject_id: Mapped[UUID] = mapped_column(Uuid)
-    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)

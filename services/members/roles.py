@@ -9,13 +9,13 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, InvalidInput, NotFound
 from chassis.outbox import emit
 from chassis.tokens import Grant, Principal
 from contracts.members import RoleGranted, RoleRevoked
 from services.members.areas import existing_area
-from services.members.audit import note
 from services.members.models import Area, Organisation, Person, Role
 from services.members.organisations import existing_organisation
 from services.members.refusals import LastOperator, TooManyRoles

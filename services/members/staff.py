@@ -15,10 +15,10 @@ from sqlalchemy import case, delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.audit import note
 from chassis.db import Database, world_of
 from chassis.i18n import DEFAULT_LOCALE, Locale, catalogue
 from chassis.tokens import Signer
-from services.members.audit import note
 from services.members.passwords import Passwords
 from services.members.people import register_person
 from services.members.refusals import TooManyTries, UsernameTaken, WrongPassword

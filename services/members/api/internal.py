@@ -9,9 +9,9 @@ from fastapi import Query, Request
 from pydantic import BaseModel
 
 from chassis.api import Api, Db
+from chassis.audit import note
 from chassis.auth import service
 from chassis.errors import NotFound
-from services.members.audit import note
 from services.members.challenges import reveal_challenge
 from services.members.models import Person
 from services.members.parts import CurrentParts

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import delete, select, text
 from sqlalchemy.exc import DBAPIError
 
+from chassis.tables import audit_entries
 from contracts.event import EVENT_TYPES
 from contracts.members import PersonRegistered, RegistrationChanged, RoleGranted, RoleRevoked
-from services.members.models import AuditEntry, Contact
+from services.members.models import Contact
 from services.members.roles import ROLES_MAX, grants_of, keep_roles
 from services.members.vault import Unreadable
 from tests.harness import Person, coordinator, operator
@@ -20,7 +21,7 @@ from tests.services.members.conftest import NOTIFY, Members
 
 async def audited(members: Members) -> list[str]:
     async with members.db.transaction() as session:
-        return list(await session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)))
+        return list(await session.scalars(select(audit_entries.c.action).order_by(audit_entries.c.id)))
 
 
 async def test_a_role_is_granted_once_carried_by_the_next_token_and_revoked(members: Members):
@@ -247,7 +248,7 @@ async def test_admin_actions_and_unmasked_reads_are_audited_and_the_audit_stays(
         "sign_up_person",
         "read_contact",
     ]
-    for statement in (text("UPDATE audit_entries SET actor = 'nobody'"), delete(AuditEntry)):
+    for statement in (text("UPDATE audit_entries SET actor = 'nobody'"), delete(audit_entries)):
         with pytest.raises(DBAPIError, match="permission denied"):
             async with staffed.db.transaction() as session:
                 await session.execute(statement)
