@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.api import PageRequest, page
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import InvalidInput
 from chassis.tables import scopes as areas
@@ -30,6 +31,7 @@ async def add_category(session: AsyncSession, principal: Principal, new: NewCate
     }
     added = await session.scalar(insert(Category).values(values).on_conflict_do_nothing().returning(Category))
     if added is not None:
+        note(session, principal.person_id, "add_category", added.id)
         return added, True
     same = select(Category).where(Category.scheme == new.scheme, Category.key == new.key)
     return (await session.scalars(same.where(Category.area_id == new.area_id))).one(), False

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.api import PageRequest
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import NotFound
 from chassis.outbox import emit
@@ -149,3 +150,4 @@ def _decide(session: AsyncSession, need: Need, principal: Principal, status: Nee
     need.decided_at = world_of(session).now()
     need.decided_by = principal.person_id
     need.version += 1
+    note(session, principal.person_id, f"{status}_need", need.id)

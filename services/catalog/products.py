@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.api import require_match
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, NotFound
 from chassis.outbox import emit
@@ -38,6 +39,7 @@ async def offer_product(session: AsyncSession, principal: Principal, new: NewPro
     )
     if new.publish:
         publish(session, product)
+    note(session, principal.person_id, "offer_product", product.id, published=new.publish)
     return product
 
 
@@ -91,6 +93,7 @@ async def change_product(
     settle_completion(product)
     if product.status in OFFERED:
         emit(session, _told(ProductChanged, product), sequence=product.version)
+    note(session, principal.person_id, "change_product", product.id, fields=", ".join(changed))
     return product
 
 
@@ -101,6 +104,7 @@ async def publish_product(session: AsyncSession, principal: Principal, product_i
     if product.status not in OFFERED:
         product.version += 1
         publish(session, product)
+        note(session, principal.person_id, "publish_product", product.id)
     return product
 
 
@@ -123,6 +127,7 @@ async def withdraw_product(session: AsyncSession, principal: Principal, product_
         fact = ProductWithdrawn(product_id=product.id, area_id=product.area_id, title=product.title)
         emit(session, fact, sequence=product.version)
         product.status = "withdrawn"
+        note(session, principal.person_id, "withdraw_product", product.id)
     return product
 
 

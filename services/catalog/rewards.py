@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
 from chassis.api import PageRequest, require_match
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import InvalidInput, NotFound
 from chassis.outbox import emit
@@ -37,6 +38,7 @@ async def publish_reward(session: AsyncSession, principal: Principal, new: NewRe
     session.add(reward)
     await session.flush()
     await _put_stock(session, reward, new.stock)
+    note(session, principal.person_id, "publish_reward", reward.id)
     return await _tell(session, reward)
 
 
@@ -49,8 +51,10 @@ async def change_reward(
         raise NotFound()
     await require_coordinator(session, principal, reward.area_id)
     require_match(if_match, reward.version)
-    if not changes.model_dump(exclude_none=True):
+    changed = changes.model_dump(exclude_none=True)
+    if not changed:
         return (await view_rewards(session, [reward]))[0]
+    note(session, principal.person_id, "change_reward", reward.id, fields=", ".join(changed))
     for name, value in changes.model_dump(exclude_none=True, exclude={"stock"}).items():
         setattr(reward, name, value)
     if changes.stock is not None:

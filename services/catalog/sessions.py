@@ -11,6 +11,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.api import PageRequest, page, require_match
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import InvalidInput, NotFound
 from chassis.outbox import emit
@@ -46,6 +47,7 @@ async def schedule_session(
     _require_order(scheduled)
     session.add(scheduled)
     emit(session, _told(SessionScheduled, scheduled), sequence=scheduled.version)
+    note(session, principal.person_id, "schedule_session", scheduled.id)
     return scheduled
 
 
@@ -67,6 +69,7 @@ async def change_session(
     _require_order(scheduled)
     scheduled.version += 1
     emit(session, _told(SessionChanged, scheduled), sequence=scheduled.version)
+    note(session, principal.person_id, "change_session", scheduled.id, fields=", ".join(changed))
     return scheduled
 
 
@@ -87,6 +90,7 @@ async def cancel_session(
             reason=reason,
         )
         emit(session, fact, sequence=scheduled.version)
+        note(session, principal.person_id, "cancel_session", scheduled.id)
     return scheduled
 
 

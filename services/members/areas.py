@@ -10,6 +10,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, InvalidInput
 from chassis.outbox import emit
@@ -52,6 +53,7 @@ async def add_area(
     area.active, area.version = True, 1
     session.add(area)
     await _tell(session, area)
+    note(session, principal.person_id, "add_area", area.id)
     return area
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.outbox import emit
 from chassis.tokens import Principal
@@ -28,6 +29,7 @@ async def open_centre(
     session.add(centre)
     fact = CentreOpened(centre_id=centre.id, area_id=area_id, name=name, address=address)
     emit(session, fact, sequence=centre.version)
+    note(session, principal.person_id, "open_centre", centre.id)
     return centre
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import NotFound
 from chassis.outbox import emit
@@ -59,6 +60,7 @@ async def confirm_membership(
         membership.version += 1
         fact = MembershipConfirmed(membership_id=membership.id, organisation_id=organisation_id, person_id=person_id)
         emit(session, fact, sequence=membership.version)
+        note(session, principal.person_id, "confirm_membership", person_id, organisation_id=organisation_id)
     return membership
 
 

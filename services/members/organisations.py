@@ -9,6 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, InvalidInput
 from chassis.outbox import emit
@@ -38,6 +39,7 @@ async def register_organisation(
     session.add(organisation)
     fact = OrganisationRegistered(organisation_id=organisation.id, area_id=area_id, kind=kind, name=name)
     emit(session, fact, sequence=organisation.version)
+    note(session, principal.person_id, "register_organisation", organisation.id)
     return organisation
 
 

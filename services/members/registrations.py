@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import InvalidInput, NotFound
 from chassis.outbox import emit
@@ -73,6 +74,7 @@ async def register_organisation_with_area(
     registration = known or _add(session, "organisation", area_id, kind, organisation_id=organisation.id)
     registration.kind = kind
     _activate(session, registration)
+    note(session, principal.person_id, "register_organisation_with_area", organisation.id, area_id=area_id)
     return registration, True
 
 
@@ -89,6 +91,8 @@ async def leave_area(session: AsyncSession, principal: Principal, registration_i
         return
     registration.status = "left"
     registration.version += 1
+    if registration.subject == "organisation":
+        note(session, principal.person_id, "take_organisation_from_area", registration.id)
     _tell(session, registration)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, InvalidInput, NotArrived, NotFound
 from chassis.outbox import emit
@@ -70,13 +71,18 @@ async def record_attendance(
     if action == "check_out":
         if known is None:
             raise NotCheckedIn()
-        return _check_out(session, known)
+        if known.checked_out_at is None:
+            _check_out(session, known)
+            note(session, principal.person_id, "check_out", known.id)
+        return known
     if known is not None:
         return known
     if subject.refusal is not None:
         raise subject.refusal
     await _refuse_overlap(session, subject)
-    return _check_in(session, subject, principal, "scanned" if pointer.ticket is not None else "attested")
+    attendance = _check_in(session, subject, principal, "scanned" if pointer.ticket is not None else "attested")
+    note(session, principal.person_id, "check_in", attendance.id)
+    return attendance
 
 
 async def void_attendance(session: AsyncSession, principal: Principal, attendance_id: UUID, reason: str) -> Attendance:
@@ -91,6 +97,7 @@ async def void_attendance(session: AsyncSession, principal: Principal, attendanc
         attendance.void_reason = reason
         attendance.version += 1
         emit(session, AttendanceVoided(**_about(attendance)), sequence=attendance.version)
+        note(session, principal.person_id, "void_attendance", attendance.id)
     return attendance
 
 
@@ -228,17 +235,15 @@ def _check_in(
     return attendance
 
 
-def _check_out(session: AsyncSession, attendance: Attendance) -> Attendance:
-    if attendance.checked_out_at is None:
-        now = world_of(session).now()
-        present = int((now - attendance.checked_in_at).total_seconds() // 60)
-        attendance.status = "checked_out"
-        attendance.checked_out_at = now
-        # Two machines' clocks may differ: nobody was there for less than nothing.
-        attendance.minutes = max(0, min(present, MINUTES_MAX))
-        attendance.version += 1
-        _tell_recorded(session, attendance, "check_out", now)
-    return attendance
+def _check_out(session: AsyncSession, attendance: Attendance) -> None:
+    now = world_of(session).now()
+    present = int((now - attendance.checked_in_at).total_seconds() // 60)
+    attendance.status = "checked_out"
+    attendance.checked_out_at = now
+    # Two machines' clocks may differ: nobody was there for less than nothing.
+    attendance.minutes = max(0, min(present, MINUTES_MAX))
+    attendance.version += 1
+    _tell_recorded(session, attendance, "check_out", now)
 
 
 def _tell_recorded(

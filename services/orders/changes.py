@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.audit import note
 from chassis.db import world_of
 from chassis.errors import Forbidden, NotFound
 from chassis.inbox import by_sequence
@@ -43,6 +44,7 @@ async def confirm_booking(session: AsyncSession, principal: Principal, booking_i
         booking.status = "confirmed"
         booking.version += 1
         emit(session, BookingConfirmed(**about(booking, offer)), sequence=booking.version)
+        note(session, principal.person_id, "confirm_booking", booking.id)
     return booking_view(booking, offer, None)
 
 
@@ -56,7 +58,10 @@ async def cancel_booking(session: AsyncSession, principal: Principal, booking_id
     came = exists().where(Attendance.booking_id == booking.id, Attendance.status != "voided")
     if await session.scalar(select(came)):
         raise AlreadyAttended()
-    _cancel(session, offer, booking, "person" if principal.person_id == booking.person_id else "coordinator")
+    is_own = principal.person_id == booking.person_id
+    _cancel(session, offer, booking, "person" if is_own else "coordinator")
+    if not is_own:
+        note(session, principal.person_id, "cancel_booking", booking.id)
     await session.flush()
     await promote(session, offer)
     return booking_view(booking, offer, None)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import Database, world_of
 from chassis.errors import Forbidden, NotFound
 from chassis.i18n import LOCALES, catalogue
@@ -76,6 +77,7 @@ async def complete_claim(session: AsyncSession, principal: Principal, claim_id: 
     claim.percent = 100
     claim.version += 1
     emit(session, ClaimCompleted(**about(claim)), sequence=claim.version)
+    note(session, principal.person_id, "complete_claim", claim.id)
     return claim
 
 
@@ -93,6 +95,8 @@ async def release_claim(session: AsyncSession, principal: Principal, claim_id: U
     if claim.status != "released":
         _release(session, claim, "released")
         await give_back_places(session, {claim.product_id: 1})
+        if claim.person_id != principal.person_id:
+            note(session, principal.person_id, "release_claim", claim.id)
     return claim
 
 

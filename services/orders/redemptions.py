@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import scopes
+from chassis.audit import note
 from chassis.db import Database, world_of
 from chassis.errors import NotArrived, NotFound, Refusal
 from chassis.idempotency import IdempotencyKey, once_each
@@ -129,6 +130,8 @@ async def cancel_redemption(session: AsyncSession, principal: Principal, redempt
     if redemption.status in {"requested", "confirmed"}:
         cancel(session, redemption, "person")
         await give_back_stock(session, [redemption])
+        if redemption.person_id != principal.person_id:
+            note(session, principal.person_id, "cancel_redemption", redemption.id)
     return view_for(redemption, principal.person_id)
 
 
@@ -143,6 +146,7 @@ async def collect_redemption(session: AsyncSession, principal: Principal, pickup
         raise NotReadyForCollection()
     redemption.status, redemption.deadline = "collected", None
     tell(session, redemption, RedemptionCollected)
+    note(session, principal.person_id, "hand_out_reward", redemption.id)
     return view_for(redemption, principal.person_id)
 
 

@@ -242,6 +242,7 @@ async def test_admin_actions_and_unmasked_reads_are_audited_and_the_audit_stays(
     assert await audited(staffed) == [
         "add_staff",
         "grant_role",
+        "add_area",
         "read_challenge",
         "grant_role",
         "revoke_role",
