@@ -33,7 +33,7 @@ from chassis.service import Runtime, Service, build_app, build_runtime
 from chassis.settings import Settings
 from chassis.telemetry import configure_logging
 from chassis.tokens import Signer, generate_key
-from chassis.world import World
+from chassis.world import World, shared_world
 from deploy.secrets import LOOKS_UP
 from deploy.services import SERVICES
 from gateway.app import build_gateway
@@ -76,7 +76,7 @@ async def build_stack(
     database_prefix: str = "linli",
 ) -> Stack:
     """Bring every database to the current schema and build every part. `lookup_keys`: PEM by name in `LOOKS_UP`."""
-    world = world or World()
+    world = world or shared_world()
     bus = bus or InProcessBus()
     signers = {name: Signer(lookup_keys[name]) for name in LOOKS_UP}
     public_keys = {name: signer.public_keys() for name, signer in signers.items()}

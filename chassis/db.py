@@ -92,7 +92,7 @@ class Database:
         )
 
         event.listen(self.engine.sync_engine, "handle_error", _forget_row)
-        self.pulse = Pulse(self.engine)
+        self.pulse = Pulse(self.engine, world)
         self._reading = self.engine.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -147,6 +147,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        self.pulse.disconnect()
         await self.engine.dispose()
 
 

@@ -17,7 +17,7 @@ from chassis.server import Server, say
 from chassis.service import Service, build_app, build_runtime
 from chassis.settings import Settings, required
 from chassis.tokens import signer_from
-from chassis.world import World
+from chassis.world import shared_world
 
 
 def main(service: Service) -> int:
@@ -35,7 +35,7 @@ async def serve(service: Service, settings: Settings) -> bool:
         base_url=settings.service_urls["members"], timeout=LOOKUP_TIMEOUT_S, trust_env=False
     ) as members:
         runtime = build_runtime(
-            settings, World(), database_url, members, signer=signer, service_keys=settings.lookup_public_keys
+            settings, shared_world(), database_url, members, signer=signer, service_keys=settings.lookup_public_keys
         )
         app = build_app(service, runtime, bus)
         server = Server(

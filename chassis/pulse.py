@@ -4,6 +4,8 @@ A server that hangs, or a network that swallows what is sent, refuses nothing. A
 time-out, which leaves room for long work; the pulse tells apart what is slow and what is silent. When nothing comes
 back twice in a row, on a new connection the second time, every statement under way fails at once, and so does what
 comes after, until an answer is heard again: after 7 seconds at the latest.
+
+The answer is the time that the database has: the process sets its clock right by it (`chassis.clock`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import asyncpg
 import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chassis.world import World
 
 BEAT_EVERY_S = 1.0
 ANSWER_WITHIN_S = 2.5
@@ -31,7 +35,8 @@ class DatabaseSilent(ConnectionError):
 class Pulse:
     """Watches the database of an engine, and which of the engine's connections are in use."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, world: World) -> None:
+        self._world = world
         _, self._connect_arguments = engine.dialect.create_connect_args(engine.url)
         self._connection: Any = None
         self._in_use: set[Any] = set()
@@ -46,19 +51,19 @@ class Pulse:
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        try:
-            while True:
-                await self._beat()
-                await asyncio.sleep(BEAT_EVERY_S)
-        finally:
-            self._disconnect()
+        while True:
+            await self.beat()
+            await asyncio.sleep(BEAT_EVERY_S)
 
-    async def _beat(self) -> None:
+    async def beat(self) -> None:
+        """Ask once; whatever goes wrong is noted, never raised."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 if self._connection is None:
                     self._connection = await asyncpg.connect(**self._connect_arguments)
-                await self._connection.execute("SELECT 1")
+                asked = self._world.now()
+                theirs = await self._connection.fetchval("SELECT clock_timestamp()")
+                self._world.correct(theirs, asked, self._world.now())
         except TimeoutError:
             self._missed += 1
         except Exception as error:
@@ -70,11 +75,12 @@ class Pulse:
                 log.info("database_heard_again")
             self._missed = 0
             return
-        self._disconnect()
+        self.disconnect()
         if self._missed == MISSED_MAX:
             self._give_up()
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
+        """Leave the database alone; the next beat connects again."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -175,11 +175,12 @@ def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Fas
 
 
 async def _until_database_serves(runtime: Runtime) -> None:
-    """Return once the cutoffs are read; raise when the database refuses us, or is away for too long."""
+    """Return once the cutoffs are read and the clock is right; raise when the database refuses us, or is away for too long."""
     deadline = time.monotonic() + runtime.settings.database_wait_s
     while True:
         try:
-            return await runtime.cutoffs.refresh()
+            await runtime.cutoffs.refresh()
+            return await runtime.db.pulse.beat()
         except Exception as error:
             if not is_down(error) or time.monotonic() >= deadline or runtime.stopping.is_set():
                 raise

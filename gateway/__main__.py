@@ -13,7 +13,7 @@ from chassis.entry import run
 from chassis.lookups import fetch_keys
 from chassis.server import Server
 from chassis.settings import Settings
-from chassis.tokens import Verifier, signer_from
+from chassis.tokens import GATEWAY_CLOCK_SKEW_S, Verifier, signer_from
 from chassis.world import World
 from gateway.app import build_gateway
 from gateway.compose import Names
@@ -34,7 +34,7 @@ async def serve(settings: Settings) -> bool:
         }
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
-            verifier = Verifier(partial(fetch_keys, members), world.now)
+            verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
             gateway = build_gateway(load_document(), upstreams, verifier, Names(members, signer), settings, world)
             server = Server(gateway, settings.host, settings.port, on_stop=streams.end, drain_s=settings.drain_s)
             await server.serve()

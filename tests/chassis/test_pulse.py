@@ -43,7 +43,7 @@ async def serving(databases: Databases, pulse: type[Pulse] = Pulse) -> AsyncIter
         proxy_to_database(await databases.fresh(SERVICE)) as (proxy, url),
         run_service(SERVICE, databases, database_url=url) as toy,
     ):
-        toy.db.pulse = pulse(toy.db.engine)
+        toy.db.pulse = pulse(toy.db.engine, toy.db.world)
         app = build_app(SERVICE, toy.runtime, RecordingBus())
         async with app.router.lifespan_context(app):
             yield toy, proxy

@@ -23,6 +23,7 @@ from chassis.settings import Settings
 from chassis.tokens import (
     ACCESS_TOKEN_S,
     CLOCK_SKEW_S,
+    GATEWAY_CLOCK_SKEW_S,
     SERVICE_TOKEN_S,
     Grant,
     Signer,
@@ -198,6 +199,17 @@ async def test_clocks_may_differ_a_little(clock: Clock) -> None:
         await verifier.verify(signed(claims(clock() + timedelta(seconds=CLOCK_SKEW_S + 1))))
 
 
+@pytest.mark.parametrize("off_s", [-GATEWAY_CLOCK_SKEW_S, GATEWAY_CLOCK_SKEW_S])
+async def test_a_gateway_whose_clock_is_five_minutes_off_verifies_and_is_verified(clock: Clock, off_s: int) -> None:
+    gateway_clock = Clock(clock() + timedelta(seconds=off_s))
+    about_to_end = signed(claims(clock(), exp=int(clock().timestamp()) + 1))
+    await Verifier(KeySource(SIGNER).fetch, gateway_clock, GATEWAY_CLOCK_SKEW_S).verify(about_to_end)
+    with pytest.raises(Unauthenticated):  # the control: with the patience of a service
+        await Verifier(KeySource(SIGNER).fetch, gateway_clock).verify(about_to_end)
+    lookup = SIGNER.service_token("gateway", "names", gateway_clock())
+    assert verify_service_token(lookup, {"gateway": SIGNER.public_keys()}, "names", clock()) == "gateway"
+
+
 async def test_an_unknown_kid_asks_for_the_keys_but_not_again_and_again(clock: Clock) -> None:
     source = KeySource(SIGNER)
     verifier = Verifier(source.fetch, clock)
@@ -271,7 +283,7 @@ def test_a_service_token_is_good_for_its_service_its_scope_and_a_minute(clock: C
         (token, {"gateway": gateway.public_keys()}, "contacts", clock()),
         (token, {"notify": gateway.public_keys()}, "contacts", clock()),
         (gateway.service_token("notify", "contacts", clock()), keys, "contacts", clock()),
-        (token, keys, "contacts", clock() + timedelta(seconds=SERVICE_TOKEN_S)),
+        (token, keys, "contacts", clock() + timedelta(seconds=SERVICE_TOKEN_S + GATEWAY_CLOCK_SKEW_S)),
         (notify.access_token(PERSON, SESSION, [], clock()), keys, "contacts", clock()),
         (token, {}, "contacts", clock()),
         *((one, keys, "contacts", clock()) for one in forged(clock()).values()),
@@ -295,5 +307,5 @@ async def test_the_internal_route_takes_its_service_only(databases: Databases) -
         assert await call(Signer(generate_key()).service_token("notify", "contacts", toy.clock())) == 401
         assert await call(toy.token(Person(grants=(Grant(role="operator"),)))) == 401
         assert await call(None) == 401
-        toy.clock.advance(seconds=SERVICE_TOKEN_S)
+        toy.clock.advance(seconds=SERVICE_TOKEN_S + GATEWAY_CLOCK_SKEW_S)
         assert await call(notify.service_token("notify", "contacts", datetime(2026, 3, 2, 8, tzinfo=UTC))) == 401
