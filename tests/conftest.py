@@ -1,6 +1,6 @@
 """What tests run on: a database server and a broker for the run, a fresh database for every test that asks for one.
 
-`--distributed` is another run: the journeys, and tests/distributed, on a Linli in containers.
+`--distributed` is another run: the journeys, and tests/distributed, on a Linli in containers. So is `--chaos`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from tests.harness import Databases
 from tests.journeys.compose import ComposeStack
 from tests.postgres import start_postgres
 
-DISTRIBUTED = Path(__file__).parent / "distributed"
+# Collected only where the option of the same name is given.
+ASKED_FOR = {Path(__file__).parent / name: f"--{name}" for name in ("distributed", "chaos")}
 STACK = pytest.StashKey[ComposeStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", metavar="IMAGE", help="make databases on this image in Docker, such as postgres:17")
     parser.addoption("--distributed", action="store_true", help="run on Linli in Docker, every part by itself")
+    parser.addoption("--chaos", action="store_true", help="make Linli fail in every way, and see what becomes of it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,9 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if collection_path == DISTRIBUTED and not config.getoption("--distributed"):
-        return True
-    return None
+    option = ASKED_FOR.get(collection_path)
+    return True if option and not config.getoption(option) else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,0 +1,85 @@
+"""A Linli in containers whose parts can be made to fail in every way that a machine or network knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tests.journeys.compose import ComposeStack, wait_until
+
+OVERLAY = "tests/chaos/compose.yml"
+RESTART_S = 60
+
+
+class FailingStack(ComposeStack):
+    """Brought up as `make up DEV=1` does, then with services that can be told where to die."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._overlays = ["-f", "docker-compose.dev.yml"]
+
+    def bring_up(self) -> None:
+        self.up()
+        self._overlays += ["-f", OVERLAY]
+        self.compose("up", "--detach", "--wait")
+
+    def compose(self, *arguments: str, check: bool = True, text: str | None = None) -> str:
+        command = ["docker", "compose", "-f", "docker-compose.yml", *self._overlays, *arguments]
+        done = self._run(command, RESTART_S * 2, text)
+        assert done.returncode == 0 or not check, f"{' '.join(arguments)}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def die_at(self, service: str, failpoint: str) -> None:
+        """Let the service's process die when it comes by there, and wait until Docker has started it anew."""
+        before = self._restarts(service)
+        self.execute(service, "sh", "-c", f"echo {failpoint} >/tmp/die-at")
+        wait_until(lambda: self._restarts(service) > before, RESTART_S, f"{service} never came to {failpoint}")
+        self.until_healthy(service)
+
+    def _restarts(self, service: str) -> int:
+        return sum(container["RestartCount"] for container in self.inspect(service))
+
+    def disconnect(self, service: str) -> None:
+        """Cut the service off from everybody, as a broken switch does: nobody is told."""
+        for container in self.containers(service):
+            self.docker("network", "disconnect", self._inner, container)
+
+    def connect(self, service: str) -> None:
+        for container in self.containers(service):
+            self.docker("network", "connect", "--alias", service, self._inner, container)
+
+    @property
+    def _inner(self) -> str:
+        return f"{self.project}_inner"
+
+    def pause(self, *containers: str) -> None:
+        """Hold still every process in them; their connections stay open."""
+        self.docker("pause", *containers)
+
+    def unpause(self, *containers: str) -> None:
+        self.docker("unpause", *containers)
+
+    def sql(self, database: str, statement: str) -> list[list[str]]:
+        """The rows of a statement, or of several, by the database's superuser; every value as text."""
+        command = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", "\t", "-U", "postgres", "-d", f"linli_{database}")
+        printed = self.execute("postgres", *command, text=statement)
+        return [line.split("\t") for line in printed.splitlines()]
+
+    def heal(self, parts: Sequence[str]) -> None:
+        """Whatever a fault left behind when it was interrupted."""
+        for container in self.inspect(*parts):
+            if container["State"]["Paused"]:
+                self.unpause(container["Id"])
+            if not container["State"]["Running"]:
+                self.docker("start", container["Id"])
+            if self._inner not in container["NetworkSettings"]["Networks"]:
+                with suppress(AssertionError):
+                    service = container["Config"]["Labels"]["com.docker.compose.service"]
+                    self.docker("network", "connect", "--alias", service, self._inner, container["Id"])
+
+
+def rest(seconds: float) -> None:
+    """Let things go on as they are."""
+    time.sleep(seconds)
