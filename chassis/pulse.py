@@ -3,7 +3,8 @@
 A server that hangs, or a network that swallows what is sent, refuses nothing. A statement would wait until its
 time-out, which leaves room for long work; the pulse tells apart what is slow and what is silent. When nothing comes
 back twice in a row, on a new connection the second time, every statement under way fails at once, and so does what
-comes after, until an answer is heard again: after 7 seconds at the latest.
+comes after, until an answer is heard again: after 7 seconds at the latest. No connection of before is used again: the
+server may have forgotten it.
 
 The answer is the time that the database has: the process sets its clock right by it (`chassis.clock`).
 """
@@ -33,16 +34,17 @@ class DatabaseSilent(ConnectionError):
 
 
 class Pulse:
-    """Watches the database of an engine, and which of the engine's connections are in use."""
+    """Watches the database of an engine, and which connections the engine has open."""
 
     def __init__(self, engine: AsyncEngine, world: World) -> None:
         self._world = world
         _, self._connect_arguments = engine.dialect.create_connect_args(engine.url)
+        self._engine = engine.sync_engine
         self._connection: Any = None
-        self._in_use: set[Any] = set()
+        self._open: set[Any] = set()
         self._missed = 0
-        event.listen(engine.sync_engine, "checkout", lambda connection, *_: self._in_use.add(connection))
-        event.listen(engine.sync_engine, "checkin", lambda connection, *_: self._in_use.discard(connection))
+        event.listen(self._engine, "connect", lambda connection, _: self._open.add(connection))
+        event.listen(self._engine, "close", lambda connection, _: self._open.discard(connection))
 
     def require(self) -> None:
         """Raise DatabaseSilent while nothing is heard of the database."""
@@ -87,6 +89,8 @@ class Pulse:
 
     def _give_up(self) -> None:
         """End what waits for an answer: whoever asked hears that the connection is lost."""
-        log.warning("database_silent", statements=len(self._in_use))
-        for connection in list(self._in_use):
+        log.warning("database_silent", connections=len(self._open))
+        for connection in self._open:
             connection.driver_connection.terminate()
+        self._open.clear()
+        self._engine.dispose(close=False)

@@ -69,9 +69,11 @@ async def tell_that_it_is_silent(databases: Databases, pulse: type[Pulse] = Puls
             assert (await toy.client.get("/readyz")).status_code == 503
             assert time.monotonic() - began < SOON_S
         finally:
-            proxy.cut()
+            proxy.forget()
             proxy.heal()
+        # On new connections: on the old ones nobody would hear it.
         await eventually(lambda: is_back(toy), within_s=15)
+        assert await statuses(toy, 8) == [200] * 8
 
 
 async def is_back(toy: ServiceUnderTest) -> bool:
