@@ -146,6 +146,20 @@ class TooLarge(Refusal):
     type = "too_large"
 
 
+class TooSlow(Refusal):
+    """408: the request did not come to its end in time."""
+
+    status = 408
+    type = "too_slow"
+
+
+class HeadTooLarge(Refusal):
+    """431: request line and headers are larger than any request of ours."""
+
+    status = 431
+    type = "head_too_large"
+
+
 class TooManyRequests(Refusal):
     """429: a limit is reached."""
 

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.connection import Connection
 from chassis.errors import Unavailable, answer
 
 GRACEFUL_SHUTDOWN_S = 5
@@ -60,6 +61,8 @@ class Server(uvicorn.Server):
                 self._draining,
                 host=host,
                 port=port,
+                http=Connection,
+                ws="none",
                 # `during` instead, whose error we get: of the application's own lifespan uvicorn makes a traceback.
                 lifespan="off",
                 log_config=None,

@@ -1,8 +1,10 @@
 """The process that the tests of the server start: an application that answers at once, slowly, or with a stream.
 
-    python -m tests.chassis.served [--drain-s 1] [--port 8000] [--opening-s 0] [--grace-s 5] [--deaf]
+    python -m tests.chassis.served [--drain-s 1] [--port 8000] [--opening-s 0] [--patience-s 10] [--grace-s 5] [--deaf]
+                                   [--uvicorns-own]
 
-`--grace-s 0` and `--deaf` are for controls: it waits for no answer, or does not end its streams.
+`--grace-s 0`, `--deaf` and `--uvicorns-own` are for controls: it waits for no answer, does not end its streams, or has
+connections without limits.
 """
 
 from __future__ import annotations
@@ -14,13 +16,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvloop
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from chassis import connection
 from chassis import server as server_module
 from chassis.server import Server, say
 
 SLOW_S = 0.4
+# More than the systems between keep for a client that takes nothing.
+MUCH_BYTES = 30_000_000
+
+
+async def _what_it_reads(request: Request) -> Response:
+    """The length of the body and the names of the headers, as they are once the body is read."""
+    body = await request.body()
+    return PlainTextResponse(f"{len(body)} {sorted(request.headers)}")
 
 
 async def serve(arguments: argparse.Namespace) -> None:
@@ -36,8 +49,16 @@ async def serve(arguments: argparse.Namespace) -> None:
         if scope["path"] == "/slow":
             say("working")
             await asyncio.sleep(SLOW_S)
-        streamed = scope["path"] == "/stream"
-        await (StreamingResponse(ticks()) if streamed else PlainTextResponse("done"))(scope, receive, send)
+        if scope["path"] == "/read":
+            try:
+                await (await _what_it_reads(Request(scope, receive)))(scope, receive, send)
+            except ClientDisconnect:
+                say("left alone")
+            return
+        if scope["path"] == "/stream":
+            await StreamingResponse(ticks())(scope, receive, send)
+            return
+        await PlainTextResponse("x" * MUCH_BYTES if scope["path"] == "/much" else "done")(scope, receive, send)
 
     @asynccontextmanager
     async def during() -> AsyncIterator[None]:
@@ -59,9 +80,14 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--opening-s", type=float, default=0)
     parser.add_argument("--grace-s", type=float, default=server_module.GRACEFUL_SHUTDOWN_S)
+    parser.add_argument("--patience-s", type=float, default=connection.HEAD_TIMEOUT_S)
     parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--uvicorns-own", action="store_true")
     arguments = parser.parse_args()
     server_module.GRACEFUL_SHUTDOWN_S = arguments.grace_s
+    connection.HEAD_TIMEOUT_S = connection.BODY_TIMEOUT_S = connection.TAKE_TIMEOUT_S = arguments.patience_s
+    if arguments.uvicorns_own:
+        setattr(server_module, "Connection", HttpToolsProtocol)  # noqa: B010 - which mypy takes for a mistake
     uvloop.run(serve(arguments))
     return 0
 
