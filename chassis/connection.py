@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from chassis.errors import BadRequest, HeadTooLarge, Refusal, TooSlow, answer
 from chassis.i18n import negotiate
@@ -119,7 +119,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request, whatever uvicorn's types say
+        return cycle is not None and not cycle.response_complete
 
     def _watch(self) -> None:
         """Set a deadline for what the client owes us, unless one is set."""

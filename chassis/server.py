@@ -1,7 +1,8 @@
 """One process's HTTP server: uvicorn, told how to say that it is ready and how to stop without failing anybody.
 
 On the first signal it says that it is not ready and answers with `Connection: close` for `drain_s`, so that whoever
-routes to it goes elsewhere; then it ends what never ends by itself, and stops. A second signal cuts this short.
+routes to it goes elsewhere; then it ends what never ends by itself, takes no new connection, and stops when it has
+answered those that there are. A second signal cuts this short.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis import listening
 from chassis.connection import Connection
 from chassis.errors import Unavailable, answer
+from chassis.listening import connect_nobody
 
 GRACEFUL_SHUTDOWN_S = 5
 # Requests make few cycles, and many objects that are soon gone. The collector counts objects, not their size: no cycle
@@ -113,6 +116,15 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Finish what has begun, and end."""
         self._on_stop()
+        if not self.started:
+            self._exit()
+            return
+        for server in self.servers:
+            for listener in server.sockets:
+                connect_nobody(listener)
+        self._drained = asyncio.get_running_loop().call_later(listening.ACCEPT_LAST_S, self._exit)
+
+    def _exit(self) -> None:
         self.should_exit = True
 
 

@@ -1,10 +1,11 @@
 """The process that the tests of the server start: an application that answers at once, slowly, or with a stream.
 
     python -m tests.chassis.served [--drain-s 1] [--port 8000] [--opening-s 0] [--patience-s 10] [--grace-s 5] [--deaf]
-                                   [--uvicorns-own]
+                                   [--uvicorns-own] [--stuck-s 0] [--slam]
 
-`--grace-s 0`, `--deaf` and `--uvicorns-own` are for controls: it waits for no answer, does not end its streams, or has
-connections without limits.
+`--grace-s 0`, `--deaf`, `--uvicorns-own` and `--slam` are for controls: it waits for no answer, does not end its
+streams, has connections without limits, or closes its door before everybody is in. For `--stuck-s` it does nothing when
+it stops.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvloop
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from chassis import connection
+from chassis import connection, listening
 from chassis import server as server_module
 from chassis.server import Server, say
 
@@ -36,8 +38,8 @@ async def _what_it_reads(request: Request) -> Response:
     return PlainTextResponse(f"{len(body)} {sorted(request.headers)}")
 
 
-async def serve(arguments: argparse.Namespace) -> None:
-    stopping = asyncio.Event()
+def application(stopping: asyncio.Event) -> ASGIApp:
+    """What is served until it stops."""
 
     async def ticks() -> AsyncIterator[str]:
         while not stopping.is_set():
@@ -60,6 +62,12 @@ async def serve(arguments: argparse.Namespace) -> None:
             return
         await PlainTextResponse("x" * MUCH_BYTES if scope["path"] == "/much" else "done")(scope, receive, send)
 
+    return app
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    stopping = asyncio.Event()
+
     @asynccontextmanager
     async def during() -> AsyncIterator[None]:
         say("opening")
@@ -69,7 +77,14 @@ async def serve(arguments: argparse.Namespace) -> None:
         finally:
             say("closed")
 
-    on_stop = (lambda: None) if arguments.deaf else stopping.set
+    def on_stop() -> None:
+        if not arguments.deaf:
+            stopping.set()
+        if arguments.stuck_s:
+            say("stuck")
+            time.sleep(arguments.stuck_s)
+
+    app = application(stopping)
     server = Server(app, "127.0.0.1", arguments.port, on_stop=on_stop, drain_s=arguments.drain_s, during=during())
     await server.serve()
 
@@ -83,11 +98,15 @@ def main() -> int:
     parser.add_argument("--patience-s", type=float, default=connection.HEAD_TIMEOUT_S)
     parser.add_argument("--deaf", action="store_true")
     parser.add_argument("--uvicorns-own", action="store_true")
+    parser.add_argument("--stuck-s", type=float, default=0)
+    parser.add_argument("--slam", action="store_true")
     arguments = parser.parse_args()
     server_module.GRACEFUL_SHUTDOWN_S = arguments.grace_s
     connection.HEAD_TIMEOUT_S = connection.BODY_TIMEOUT_S = connection.TAKE_TIMEOUT_S = arguments.patience_s
     if arguments.uvicorns_own:
         setattr(server_module, "Connection", HttpToolsProtocol)  # noqa: B010 - which mypy takes for a mistake
+    if arguments.slam:
+        listening.ACCEPT_LAST_S = 0
     uvloop.run(serve(arguments))
     return 0
 

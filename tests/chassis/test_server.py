@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from chassis.listening import connect_nobody
 from tests.chassis.buses import eventually
 from tests.chassis.parts import must_fail
 from tests.chassis.processes import Child, started
@@ -107,6 +108,39 @@ async def test_a_connection_opened_before_the_signal_is_served() -> None:
 
 async def test_control_without_drain_it_is_not() -> None:
     await must_fail(serves_who_connected_before, 0)
+
+
+async def serves_who_came_last(*options: str) -> None:
+    """The system has connected them, and the process has not looked yet when it is to stop listening."""
+    async with served("--drain-s", "0", "--stuck-s", "0.5", *options) as (child, url):
+        child.signal()
+        await child.says("stuck")
+        answers = await asyncio.gather(*[answer_on(*await connect(url)) for _ in range(20)])
+        assert [answer for answer in answers if not answer.endswith(b"done")] == []
+        assert await child.ends() == 0
+
+
+async def test_who_has_connected_when_it_stops_listening_is_served() -> None:
+    await serves_who_came_last()
+
+
+async def test_control_a_server_that_only_closes_its_socket_resets_them() -> None:
+    await must_fail(serves_who_came_last, "--slam")
+
+
+async def test_while_it_stops_listening_nobody_is_connected_any_more() -> None:
+    """Neither accepted nor reset: whoever tries has sent nothing yet, and can go elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as late:
+        early = socket.create_connection(listener.getsockname())
+        connect_nobody(listener)
+        late.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            late.connect(listener.getsockname())
+        early.sendall(REQUEST)
+        accepted, _ = listener.accept()
+        assert accepted.recv(len(REQUEST)) == REQUEST
+        early.close()
+        accepted.close()
 
 
 async def answers_what_is_in_flight(*options: str) -> None:
