@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -56,6 +57,10 @@ def _read_json(value: object) -> object:
         raise ValueError("expected an object in JSON") from None
 
 
+def _read_list(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 def _with_the_others(given: dict[ServiceName, str]) -> dict[ServiceName, str]:
     return {**SERVICE_URLS, **given}
 
@@ -63,6 +68,7 @@ def _with_the_others(given: dict[ServiceName, str]) -> dict[ServiceName, str]:
 JSON = (NoDecode, BeforeValidator(_read_json))
 Secret = Annotated[SecretStr, Field(min_length=1)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+$")]
+Network = IPv4Network | IPv6Network
 Rate = Annotated[str, Field(pattern=r"^[1-9]\d*/([1-9]\d* )?(second|minute|hour|day)s?$")]
 
 
@@ -108,6 +114,9 @@ class Settings(BaseSettings):
     # How long a request that names something not heard of yet waits for its event.
     arrival_wait_s: Annotated[float, Field(ge=0, le=10)] = ARRIVAL_WAIT_S
 
+    # The addresses or networks of proxies before the gateway, separated by commas: what they say of a request's address
+    # (X-Forwarded-For) is believed, and nobody else's word for it.
+    proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_read_list)] = ()
     otp_address_limit: Rate = "300/hour"
     request_limit: Rate = "600/10 seconds"
 

@@ -17,6 +17,7 @@ from chassis.settings import Settings
 from chassis.telemetry import RequestContext
 from chassis.tokens import Principal, Verifier
 from chassis.world import World
+from gateway.address import Addresses
 from gateway.compose import Names, forward_with_names
 from gateway.forward import forward, is_ready
 from gateway.limits import RateLimits
@@ -58,6 +59,7 @@ class Gateway:
         self._upstreams = upstreams
         self._verifier = verifier
         self._names = names
+        self._addresses = Addresses(settings.proxies)
         self._limits = RateLimits(settings)
         self._world = world
 
@@ -98,7 +100,7 @@ class Gateway:
         await JSONResponse({"status": "ready", "services": services})(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        address = str((scope.get("client") or ("unknown", 0))[0])
+        address = self._addresses.of(scope)
         try:
             route = self._table.match(scope["method"], scope["path"])
             principal = await self._principal(scope, route)
