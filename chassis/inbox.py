@@ -18,19 +18,17 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Text, any_, bindparam, delete, func, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.arrays import arrays, insert_arrays
 from chassis.db import Database, is_down, is_lock_timeout, is_transient
-from chassis.parked import bury, count_attempt, park
+from chassis.parked import BEHIND_PAUSE, bury, count_attempt, due, held, let_next_follow, park
 from chassis.tables import inbox, parked
 from contracts.event import CloudEvent, Envelope, Event, UnknownEventType, parse
 
 QUICK_ATTEMPTS = 3
 RETRY_POLL_S = 0.5
-RETRY_BATCH_MAX = 50
 KEEP_INBOX_DAYS = 14
 # How long an event of a type that this release does not handle waits for a copy of one that does.
 WAIT_FOR_RELEASE = timedelta(hours=1)
@@ -43,9 +41,6 @@ log = structlog.get_logger(__name__)
 
 _NOTED = ("event_id", "received_at")
 _NOTE = insert_arrays(inbox, _NOTED).on_conflict_do_nothing().returning(inbox.c.event_id)
-_WAITING = select(parked.c.partition_key).where(
-    parked.c.state == "retry", parked.c.partition_key == any_(bindparam("keys", type_=ARRAY(Text)))
-)
 
 
 class Inbox:
@@ -127,16 +122,15 @@ class Inbox:
 
     async def _hold_back(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         """Park the envelopes about things that wait for a retry; returns the others."""
-        keys = {envelope.partitionkey for envelope in envelopes}
-        held = set((await session.scalars(_WAITING, {"keys": list(keys)})).all())
-        if not held:
+        waiting = await held(session, {envelope.partitionkey for envelope in envelopes})
+        if not waiting:
             return list(envelopes)
-        behind = [envelope for envelope in envelopes if envelope.partitionkey in held]
+        behind = [envelope for envelope in envelopes if envelope.partitionkey in waiting]
         already = await self._noted(session, behind)
         for envelope in behind:
             if envelope.id not in already:
-                await _park_envelope(session, envelope, "waits behind an earlier event")
-        return [envelope for envelope in envelopes if envelope.partitionkey not in held]
+                await _park_envelope(session, envelope, "waits behind an earlier event", pause=BEHIND_PAUSE)
+        return [envelope for envelope in envelopes if envelope.partitionkey not in waiting]
 
     async def _noted(self, session: AsyncSession, envelopes: Sequence[Envelope[Event] | CloudEvent]) -> set[UUID]:
         if not envelopes:
@@ -172,17 +166,9 @@ class Inbox:
 
     async def retry_due(self) -> int:
         """Try each thing's oldest parked event if it is due; returns how many were tried."""
-        now = self._db.world.now()
-        oldest = select(func.min(parked.c.id)).where(parked.c.state == "retry").group_by(parked.c.partition_key)
-        mine = or_(parked.c.type.in_(self._handlers), parked.c.parked_at <= now - WAIT_FOR_RELEASE)
-        due = (
-            select(parked.c.id)
-            .where(parked.c.id.in_(oldest), parked.c.next_at <= now, mine)
-            .order_by(parked.c.id)
-            .limit(RETRY_BATCH_MAX)
-        )
+        mine = or_(parked.c.type.in_(self._handlers), parked.c.parked_at <= self._db.world.now() - WAIT_FOR_RELEASE)
         async with self._db.transaction() as session:
-            ids = (await session.scalars(due)).all()
+            ids = await due(session, mine)
         for row_id in ids:
             await self._retry(row_id)
         return len(ids)
@@ -191,8 +177,8 @@ class Inbox:
         try:
             async with self._db.transaction() as session:
                 # Still due: another copy may have tried it since.
-                due = parked.c.state == "retry", parked.c.next_at <= self._db.world.now()
-                mine = select(parked.c.document).where(parked.c.id == row_id, *due)
+                still = parked.c.state == "retry", parked.c.next_at <= self._db.world.now()
+                mine = select(parked.c.document).where(parked.c.id == row_id, *still)
                 document = await session.scalar(mine.with_for_update(skip_locked=True))
                 if document is None:
                     return
@@ -200,6 +186,7 @@ class Inbox:
                 for fresh in await self._note(session, [envelope]):
                     await self._handlers[fresh.type](session, [fresh])
                 await session.execute(delete(parked).where(parked.c.id == row_id))
+                await let_next_follow(session, envelope.partitionkey)
         except Exception as error:
             if is_nobodys_fault(error):
                 raise
@@ -207,9 +194,16 @@ class Inbox:
                 await count_attempt(session, row_id, error)
 
 
-async def _park_envelope(session: AsyncSession, envelope: Envelope[Event], cause: str, *, attempts: int = 0) -> None:
-    document = envelope.to_json()
-    await park(session, envelope.id, envelope.type, envelope.partitionkey, document, cause, attempts=attempts)
+async def _park_envelope(
+    session: AsyncSession,
+    envelope: Envelope[Event],
+    cause: str,
+    *,
+    attempts: int = 0,
+    pause: timedelta | None = None,
+) -> None:
+    what = envelope.id, envelope.type, envelope.partitionkey, envelope.to_json()
+    await park(session, *what, cause, attempts=attempts, pause=pause)
 
 
 def is_nobodys_fault(error: Exception) -> bool:
