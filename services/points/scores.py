@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Integer, Table, Text, Uuid, func, select, true
+from sqlalchemy import BigInteger, Integer, Table, Text, Uuid, delete, func, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeEngine
@@ -123,3 +123,10 @@ async def rank_of(
         ScoreCount.season == season, ScoreCount.area_id == area_id, ScoreCount.kind == kind, ScoreCount.score > own
     )
     return Ranked(subject_id, 1 + int(await session.scalar(higher) or 0), own)
+
+
+async def forget_empty_counts(session: AsyncSession) -> None:
+    """Delete the counts of scores that nobody has any more. What an award changes just now stays for the next time."""
+    key = (ScoreCount.season, ScoreCount.area_id, ScoreCount.kind, ScoreCount.score)
+    empty = select(*key).where(ScoreCount.subjects == 0).with_for_update(skip_locked=True)
+    await session.execute(delete(ScoreCount).where(tuple_(*key).in_(empty), ScoreCount.subjects == 0))

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 from chassis import migrations
 from contracts.event import Event
 from services.points.app import SERVICE
-from services.points.scores import Ranked, rank_of
+from services.points.scores import Ranked, forget_empty_counts, rank_of
 from tests.harness import Databases, ServiceUnderTest, run_service
 from tests.services.points.story import (
     AREA,
@@ -141,6 +141,27 @@ async def test_a_rank_is_one_more_than_have_a_higher_score(databases: Databases)
 async def test_control_without_one_of_the_triggers_it_is_not(databases: Databases, change: str) -> None:
     with pytest.raises(AssertionError):
         await ranks_after_a_race(databases, f"DROP TRIGGER count_scores_on_{change} ON scores")
+
+
+async def test_counts_of_scores_that_nobody_has_are_forgotten_and_ranks_stay(databases: Databases) -> None:
+    async with run_points(databases) as points:
+        ann, ben = uuid4(), uuid4()
+        await points.receive(*(check_in(person) for person in (ann, ann, ben)))
+        await points.receive(check_in(ben), check_in(ben))
+
+        async def counts(condition: str) -> int:
+            query = text(f"SELECT count(*) FROM score_counts WHERE {condition}")  # noqa: S608 - of ours
+            async with points.db.transaction() as session:
+                return int(await session.scalar(query) or 0)
+
+        assert await counts("subjects = 0") > 0, "nobody left a score"
+        kept = await counts("subjects > 0")
+        async with points.db.transaction() as session:
+            await forget_empty_counts(session)
+        assert (await counts("subjects = 0"), await counts("subjects > 0")) == (0, kept)
+        await points.receive(check_in(ann))
+        async with points.db.transaction() as session:
+            assert await require_counted_ranks(session, AREA) == 4
 
 
 async def test_scores_of_an_earlier_release_are_counted_when_the_table_comes(databases: Databases) -> None:
