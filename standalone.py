@@ -33,6 +33,7 @@ from chassis.service import Runtime, Service, build_app, build_runtime
 from chassis.settings import Settings
 from chassis.telemetry import configure_logging
 from chassis.tokens import Signer, generate_key
+from chassis.tracing import configure_tracing
 from chassis.world import World, shared_world
 from deploy.secrets import LOOKS_UP
 from deploy.services import SERVICES
@@ -173,6 +174,7 @@ def main() -> int:
         say(f"cannot start: {error}")
         return 2
     configure_logging(settings.log_format)
+    configure_tracing("linli")
     given = os.environ.get("DATABASE_URL")
     if given:
         uvloop.run(serve(settings, given.replace("postgresql://", "postgresql+asyncpg://", 1), lookup_keys))

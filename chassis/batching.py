@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.db import Database, is_down, is_lock_timeout, is_transient
 from chassis.errors import Refusal, StillDeciding, Unavailable
+from chassis.tracing import together, traceparent
 
 BATCH_MAX = 256
 ATTEMPTS_MAX = 3
@@ -25,14 +27,24 @@ Answer = TypeVar("Answer")
 Decide = Callable[[AsyncSession, Sequence[Request]], Awaitable[Sequence[Answer | Refusal]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting(Generic[Request, Answer]):
+    """A request, where its answer goes, and the `traceparent` in which it was asked."""
+
+    request: Request
+    answer: asyncio.Future[Answer]
+    parent: str | None
+
+
 class GroupCommit(Generic[Request, Answer]):
     """Async context manager: while open, `submit` answers; on exit, what was submitted is still answered."""
 
     def __init__(self, db: Database, decide: Decide[Request, Answer], *, batch_max: int = BATCH_MAX) -> None:
         self._db = db
         self._decide = decide
+        self._name = getattr(decide, "__name__", "decide")
         self._batch_max = batch_max
-        self._waiting: asyncio.Queue[tuple[Request, asyncio.Future[Answer]] | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Waiting[Request, Answer] | None] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
         self._open = False
 
@@ -52,7 +64,7 @@ class GroupCommit(Generic[Request, Answer]):
         if not self._open:
             raise Unavailable()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((request, future))
+        self._waiting.put_nowait(Waiting(request, future, traceparent()))
         return await future
 
     async def _work(self) -> None:
@@ -63,7 +75,7 @@ class GroupCommit(Generic[Request, Answer]):
             while True:
                 if entry is None:
                     closing = True
-                elif not entry[1].cancelled():
+                elif not entry.answer.cancelled():
                     batch.append(entry)
                 if closing or len(batch) >= self._batch_max or self._waiting.empty():
                     break
@@ -71,22 +83,23 @@ class GroupCommit(Generic[Request, Answer]):
             if batch:
                 await self._answer(batch)
 
-    async def _answer(self, batch: Sequence[tuple[Request, asyncio.Future[Answer]]]) -> None:
+    async def _answer(self, batch: Sequence[Waiting[Request, Answer]]) -> None:
         try:
-            answers = await self._decide_together([request for request, _ in batch])
+            with together(self._name, [entry.parent for entry in batch]):
+                answers = await self._decide_together([entry.request for entry in batch])
         except Exception as error:
             if is_lock_timeout(error) or is_down(error):
                 # One by one, each of them would wait as long again.
-                for _, future in batch:
-                    _settle(future, StillDeciding() if is_lock_timeout(error) else Unavailable())
+                for entry in batch:
+                    _settle(entry.answer, StillDeciding() if is_lock_timeout(error) else Unavailable())
             elif len(batch) == 1:
-                _settle(batch[0][1], error)
+                _settle(batch[0].answer, error)
             else:
                 for entry in batch:
                     await self._answer([entry])
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            _settle(future, answer)
+        for entry, answer in zip(batch, answers, strict=True):
+            _settle(entry.answer, answer)
 
     async def _decide_together(self, requests: Sequence[Request]) -> Sequence[Answer | Refusal]:
         for attempt in range(1, ATTEMPTS_MAX + 1):

@@ -27,6 +27,7 @@ from sqlalchemy.util import greenlet_spawn
 from chassis.arrays import arrays, insert_arrays
 from chassis.pulse import Pulse
 from chassis.tables import audit_entries, outbox
+from chassis.traced_sql import trace_statements
 from chassis.world import World
 
 POOL_TIMEOUT_S = 2
@@ -93,6 +94,7 @@ class Database:
 
         event.listen(self.engine.sync_engine, "handle_error", _forget_row)
         self.pulse = Pulse(self.engine, world)
+        trace_statements(self.engine.sync_engine)
         self._reading = self.engine.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager

@@ -10,13 +10,15 @@ import uvloop
 from chassis.server import say
 from chassis.settings import BadSetting, Settings
 from chassis.telemetry import configure_logging
+from chassis.tracing import configure_tracing
 
 
-def run(serve: Callable[[Settings], Coroutine[Any, Any, bool]]) -> int:
-    """Serve until a signal; the process's exit code. `serve` returns whether it ever answered anything."""
+def run(name: str, serve: Callable[[Settings], Coroutine[Any, Any, bool]]) -> int:
+    """Serve this part until a signal; the process's exit code. `serve` returns whether it ever answered anything."""
     try:
         settings = Settings.read()
         configure_logging(settings.log_format)
+        configure_tracing(f"linli-{name}")
         started = uvloop.run(serve(settings))
     except BadSetting as error:
         say(f"cannot start: {error}")

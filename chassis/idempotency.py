@@ -27,7 +27,7 @@ from chassis.auth import signed_in
 from chassis.db import Raced, world_of
 from chassis.errors import Refusal
 from chassis.tables import idempotency_keys
-from chassis.telemetry import current_request_id
+from chassis.telemetry import Origin, current_origin
 
 KEEP_KEYS_H = 72
 KEY_MAX_CHARACTERS = 255
@@ -49,13 +49,13 @@ class KeyReused(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Whose key for which route, and the hash of what was asked; `request_id` marks the facts that follow from it."""
+    """Whose key for which route, and the hash of what was asked; the facts that follow from it name its `origin`."""
 
     person_id: UUID
     route: str
     key: str
     fingerprint: str
-    request_id: str | None = field(default=None, compare=False)
+    origin: Origin = field(default=Origin(), compare=False)
 
     @property
     def identity(self) -> tuple[UUID, str, str]:
@@ -78,7 +78,7 @@ async def idempotency_key(
     principal = await signed_in(request)
     asked = hashlib.sha256(request.url.path.encode() + b"\n" + await request.body()).hexdigest()
     route = f"{request.method} {request.scope['route'].path}"
-    return IdempotencyKey(principal.person_id, route, key, asked, current_request_id())
+    return IdempotencyKey(principal.person_id, route, key, asked, current_origin())
 
 
 Keyed = Annotated[IdempotencyKey, Depends(idempotency_key)]

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,7 @@ from chassis.arrays import arrays, insert_arrays
 from chassis.db import Database, is_down, is_lock_timeout, is_transient
 from chassis.parked import BEHIND_PAUSE, bury, count_attempt, due, held, let_next_follow, park
 from chassis.tables import inbox, parked
+from chassis.tracing import together
 from contracts.event import CloudEvent, Envelope, Event, UnknownEventType, parse
 
 QUICK_ATTEMPTS = 3
@@ -108,7 +110,7 @@ class Inbox:
             ready = await self._hold_back(session, envelopes)
             fresh = await self._note(session, ready)
             for handler, run in groupby(fresh, key=lambda envelope: self._handlers[envelope.type]):
-                await handler(session, list(run))
+                await _handle(session, handler, list(run))
 
     async def _note(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         """Insert the inbox rows; returns the envelopes that were not there before."""
@@ -184,7 +186,7 @@ class Inbox:
                     return
                 envelope = self._parse(document)
                 for fresh in await self._note(session, [envelope]):
-                    await self._handlers[fresh.type](session, [fresh])
+                    await _handle(session, self._handlers[fresh.type], [fresh])
                 await session.execute(delete(parked).where(parked.c.id == row_id))
                 await let_next_follow(session, envelope.partitionkey)
         except Exception as error:
@@ -192,6 +194,13 @@ class Inbox:
                 raise
             async with self._db.transaction() as session:
                 await count_attempt(session, row_id, error)
+
+
+async def _handle(session: AsyncSession, handler: Handler, envelopes: Sequence[Envelope[Any]]) -> None:
+    """Apply the events within the traces of those who told them."""
+    with together(f"handle {envelopes[0].type}", [envelope.traceparent for envelope in envelopes], SpanKind.CONSUMER):
+        await handler(session, envelopes)
+        await session.flush()
 
 
 async def _park_envelope(

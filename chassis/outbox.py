@@ -19,7 +19,8 @@ from chassis.background import wait_at_most
 from chassis.bus import Bus, BusAway, Letter
 from chassis.db import Database, opened
 from chassis.tables import outbox
-from chassis.telemetry import current_request_id
+from chassis.telemetry import current_origin
+from chassis.tracing import announced
 from contracts.event import Envelope, Event
 
 RELAY_BATCH_MAX = 300
@@ -38,7 +39,9 @@ def emit(session: AsyncSession, fact: Event, *, sequence: int) -> None:
     """Tell a fact about a thing whose version is now `sequence`; it is sent once the transaction has committed."""
     transaction = opened(session)
     world = transaction.world
-    envelope = Envelope(world.new_id(), fact, sequence, world.now(), current_request_id())
+    origin = current_origin()
+    parent = announced(f"tell {fact.type}", origin.traceparent)
+    envelope = Envelope(world.new_id(), fact, sequence, world.now(), origin.request_id, parent)
     transaction.outbox_rows.append(
         {
             "event_id": envelope.id,

@@ -22,7 +22,7 @@ from chassis.world import shared_world
 
 def main(service: Service) -> int:
     """Run the service until a signal; returns the process's exit code."""
-    return run(partial(serve, service))
+    return run(service.name, partial(serve, service))
 
 
 async def serve(service: Service, settings: Settings) -> bool:

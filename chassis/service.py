@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy import MetaData, text
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -49,6 +50,8 @@ from contracts.members import AreaChanged
 
 HOUSEKEEPING_S = 3600
 DATABASE_RETRY_S = 1.0
+# Requests have their spans and figures from chassis.telemetry, at the gateway too; FastAPI's own hold the query string.
+FASTAPI_TELEMETRY: TelemetryConfig = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 
 log = structlog.get_logger(__name__)
 
@@ -163,7 +166,14 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
 
 def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """The service's routes as an application; raises RouteWithoutPolicy when one does not say who may call it."""
-    app = FastAPI(title=service.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=service.title,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry=FASTAPI_TELEMETRY,
+    )
     for api in service.all_apis():
         # Not by `include_router`, which looks for each request's route twice, in the routers before its own as well.
         app.router.routes.extend(api.router.routes)

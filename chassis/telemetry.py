@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, with the request's id; query strings, bodies and headers are never logged."""
+"""What is told of every request: a line in the log and a span, with its id; never a query string, body or header."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 import orjson
 import structlog
+from opentelemetry.trace import Span, SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.tracing import TRACEPARENT, current_trace_id, span, traceparent, tracer, within
 from chassis.world import World
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 REQUEST_ID_HEADER = b"x-request-id"
-REQUEST_ID_PATTERN = re.compile(rb"^[A-Za-z0-9_-]{8,64}$")
+REQUEST_ID_PATTERN = re.compile(r"^[A-Za-z0-9_-]{8,64}$")
+# In the scope, where no framework noted the route that answers: the gateway puts its template there.
+ROUTE_TEMPLATE = "linli.route_template"
 
 log = structlog.get_logger("http")
 
@@ -52,7 +56,8 @@ def configure_logging(output: Literal["text", "json"], level: int = logging.INFO
 
 
 def _add_context(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {**event, **(_context.get() or {})}
+    trace_id = current_trace_id()
+    return {**event, **(_context.get() or {}), **({} if trace_id is None else {"trace_id": trace_id})}
 
 
 def _render_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> bytes:
@@ -63,12 +68,16 @@ def _render_json(_logger: object, _method: str, event: structlog.typing.EventDic
 
 
 class RequestContext:
-    """ASGI middleware: gives every request an id, answers with it, and writes one line about the request."""
+    """ASGI middleware: gives every request an id, answers with it, and tells of the request in one line and one span.
 
-    def __init__(self, app: ASGIApp, world: World, part: str) -> None:
+    `outermost`: the callers are strangers, who do not say to which trace a request belongs.
+    """
+
+    def __init__(self, app: ASGIApp, world: World, part: str, *, outermost: bool = False) -> None:
         self._app = app
         self._world = world
         self._part = part
+        self._outermost = outermost
         # By itself a logger is put together anew for every line.
         self._log = log.bind()
 
@@ -90,7 +99,14 @@ class RequestContext:
 
         outside = _context.set({"request_id": request_id, "part": self._part})
         try:
-            await self._app(scope, receive, send_with_id)
+            if tracer() is None:
+                await self._app(scope, receive, send_with_id)
+            else:
+                with self._span(scope) as made:
+                    try:
+                        await self._app(scope, receive, send_with_id)
+                    finally:
+                        _describe(made, scope, status, request_id)
         finally:
             took_ms = round((time.perf_counter() - started) * 1000, 1)
             # Asked every few seconds by whoever watches the process.
@@ -100,6 +116,38 @@ class RequestContext:
                 )
             _context.reset(outside)
 
+    def _span(self, scope: Scope) -> AbstractContextManager[Span]:
+        parent = None if self._outermost else _header(scope, TRACEPARENT.encode())
+        kept = {"linli.part": self._part, "http.request.method": scope["method"]}
+        return span(scope["method"], SpanKind.SERVER, parent=parent, root=parent is None, **kept)
+
+
+def _describe(made: Span, scope: Scope, status: int, request_id: str) -> None:
+    template = route_template(scope)
+    if template is not None:
+        made.update_name(f"{scope['method']} {template}")
+        made.set_attribute("http.route", template)
+    made.set_attribute("http.response.status_code", status)
+    made.set_attribute("linli.request_id", request_id)
+
+
+def route_template(scope: Scope) -> str | None:
+    """The path of the route that answered, with its parameters' names; None where there was none."""
+    template: str | None = scope.get(ROUTE_TEMPLATE) or getattr(scope.get("route"), "path", None)
+    return template
+
+
+class Origin(NamedTuple):
+    """What facts and log lines follow from: a request, and the span in which it was asked."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+def current_origin() -> Origin:
+    """Of what this task does now."""
+    return Origin(current_request_id(), traceparent())
+
 
 def current_request_id() -> str | None:
     """The id of the request that this task answers, None outside of one."""
@@ -107,17 +155,23 @@ def current_request_id() -> str | None:
 
 
 @contextmanager
-def following(request_id: str | None) -> Iterator[None]:
-    """Let facts and log lines within the block name this request: a group commit answers many in one task."""
-    outside = _context.set({**(_context.get() or {}), "request_id": request_id})
+def following(origin: Origin) -> Iterator[None]:
+    """Let facts and log lines within the block name this origin: a group commit answers many in one task."""
+    outside = _context.set({**(_context.get() or {}), "request_id": origin.request_id})
     try:
-        yield
+        with within(origin.traceparent):
+            yield
     finally:
         _context.reset(outside)
 
 
 def _given_id(scope: Scope) -> str | None:
+    given = _header(scope, REQUEST_ID_HEADER)
+    return given if given is not None and REQUEST_ID_PATTERN.match(given) else None
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
     for name, value in scope["headers"]:
-        if name == REQUEST_ID_HEADER and REQUEST_ID_PATTERN.match(value):
-            return str(value.decode())
+        if name == wanted:
+            return str(value.decode("latin-1"))
     return None

@@ -1,4 +1,5 @@
 """The envelope every fact travels in: CloudEvents 1.0 in JSON, with `partitionkey` and `sequence`.
+Where requests are traced, `traceparent` (CloudEvents' distributed tracing extension) names the span that told it.
 
 A fact is a class derived from `Event`; it declares its type and which of its fields names the thing it is about:
 
@@ -77,6 +78,7 @@ class ContextAttributes(BaseModel):
     partitionkey: str = Field(pattern=r"^[!-~]+$", max_length=TEXT_MAX)
     sequence: str = Field(pattern=rf"^\d{{{SEQUENCE_DIGITS}}}$")
     requestid: str | None = None
+    traceparent: str | None = Field(default=None, max_length=TEXT_MAX)
 
 
 class CloudEvent(ContextAttributes):
@@ -95,13 +97,14 @@ class UnknownEventType(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope(Generic[E_co]):
-    """One fact on its way: which, about what, which version of it, when, and the request that caused it."""
+    """One fact on its way: which, about what, which version of it, when, the request that caused it, and its trace."""
 
     id: UUID
     data: E_co
     sequence: int
     time: datetime
     requestid: str | None = None
+    traceparent: str | None = None
 
     @property
     def type(self) -> str:
@@ -123,6 +126,7 @@ class Envelope(Generic[E_co]):
             partitionkey=key,
             sequence=f"{self.sequence:0{SEQUENCE_DIGITS}d}",
             requestid=self.requestid,
+            traceparent=self.traceparent,
         )
         # Joined as text: what the fact is written as is not read again.
         head = attributes.model_dump_json(exclude_none=True).removesuffix("}")
@@ -141,4 +145,5 @@ def parse(document: str | bytes) -> Envelope[Event]:
         sequence=int(wire.sequence),
         time=wire.time,
         requestid=wire.requestid,
+        traceparent=wire.traceparent,
     )

@@ -51,4 +51,4 @@ def allow_open_files() -> None:
 
 if __name__ == "__main__":
     allow_open_files()
-    sys.exit(run(serve))
+    sys.exit(run("gateway", serve))

@@ -14,7 +14,7 @@ from chassis.errors import InternalError, Refusal, Unauthenticated, Unavailable,
 from chassis.i18n import negotiate
 from chassis.limits import RequestLimits
 from chassis.settings import Settings
-from chassis.telemetry import RequestContext
+from chassis.telemetry import ROUTE_TEMPLATE, RequestContext
 from chassis.tokens import Principal, Verifier
 from chassis.world import World
 from gateway.address import Addresses
@@ -39,7 +39,7 @@ def build_gateway(
 ) -> ASGIApp:
     """The door before the given services; `document` is the merged OpenAPI document."""
     gateway = Gateway(document, upstreams, verifier, names, settings, world)
-    return RequestContext(RequestLimits(gateway), world, "gateway")
+    return RequestContext(RequestLimits(gateway), world, "gateway", outermost=True)
 
 
 class Gateway:
@@ -103,6 +103,7 @@ class Gateway:
         address = self._addresses.of(scope)
         try:
             route = self._table.match(scope["method"], scope["path"])
+            scope[ROUTE_TEMPLATE] = route.template
             principal = await self._principal(scope, route)
         except Refusal:
             await self._limits.count(address, address)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chassis.errors import Refusal
 from chassis.lookups import LOOKUP_TIMEOUT_S
 from chassis.tokens import Signer
+from chassis.tracing import trace_headers
 from gateway.forward import forward
 
 NAMED_FIELDS = ("author_id", "subject_id")
@@ -43,7 +44,9 @@ class Names:
         try:
             async with asyncio.timeout(LOOKUP_TIMEOUT_S):
                 response = await self._members.get(
-                    "/internal/names", params={"ids": wanted}, headers={"Authorization": f"Bearer {token}"}
+                    "/internal/names",
+                    params={"ids": wanted},
+                    headers={"Authorization": f"Bearer {token}", **trace_headers()},
                 )
             response.raise_for_status()
         except (httpx.HTTPError, TimeoutError, Refusal) as error:

@@ -12,6 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.telemetry import current_request_id
+from chassis.tracing import TRACEPARENT, traceparent
 
 REQUEST_HEADERS = frozenset(
     {
@@ -96,6 +97,8 @@ def _inner_scope(scope: Scope, names: frozenset[bytes]) -> Scope:
     """The request as the service sees it: no state, no identity, nothing but what it may know."""
     request_id = (current_request_id() or "").encode()
     headers = [*_allowed(scope["headers"], names), (b"x-request-id", request_id)]
+    if (current := traceparent()) is not None:
+        headers.append((TRACEPARENT.encode(), current.encode()))
     return {
         "type": "http",
         "asgi": scope["asgi"],

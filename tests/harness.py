@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -101,6 +101,15 @@ class Databases:
         self._made.append(name)
         self._roles += [f"{name}_migrator", f"{name}_app"]
         return await migrations.provision(self._server_url, name)
+
+    def prefix_for(self, services: Iterable[Service]) -> str:
+        """What the names of databases begin with that somebody else makes for these services; they go with this run."""
+        prefix = f"{self._run}_{len(self._made)}"
+        for service in services:
+            name = f"{prefix}_{service.name}"
+            self._made.append(name)
+            self._roles += [f"{name}_migrator", f"{name}_app"]
+        return prefix
 
     async def _execute(self, *statements: str) -> None:
         engine = create_async_engine(self._server_url, isolation_level="AUTOCOMMIT")

@@ -103,10 +103,11 @@ def _envelope() -> dict[str, Any]:
             "description": "That thing's version.",
         },
         "requestid": {"type": "string", "description": "The request that caused the fact, if one did."},
+        "traceparent": {"type": "string", "description": "W3C trace context of who told it, where that is traced."},
         "data": {"type": "object"},
     }
     return {
         "type": "object",
-        "required": [name for name in properties if name != "requestid"],
+        "required": [name for name in properties if name not in {"requestid", "traceparent"}],
         "properties": properties,
     }

@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, Field
 
 from chassis.tokens import Signer
+from chassis.tracing import trace_headers
 from chassis.world import World
 
 
@@ -38,7 +39,7 @@ class Lookups:
     async def _ask(self, scope: str, subject_id: UUID) -> Contact | None:
         token = self._signer.service_token("notify", scope, self._world.now())
         response = await self._members.get(
-            f"/internal/{scope}/{subject_id}", headers={"Authorization": f"Bearer {token}"}
+            f"/internal/{scope}/{subject_id}", headers={"Authorization": f"Bearer {token}", **trace_headers()}
         )
         if response.status_code == httpx.codes.NOT_FOUND:
             return None

@@ -110,7 +110,7 @@ async def take_seats(session: AsyncSession, requests: Sequence[BookingRequest]) 
                 continue
             live.add((request.session_id, request.person_id))
             bookings.append(_new_booking(session, line.offer, request, next(tickets)))
-            with following(request.key.request_id):
+            with following(request.key.origin):
                 answers.append(_place(session, line, bookings[-1]))
         await _write(session, bookings, lines)
         return answers

@@ -84,7 +84,7 @@ async def accept_claims(session: AsyncSession, requests: Sequence[ClaimRequest])
             claim = _new_claim(session, offer, request)
             accepted.append(claim)
             answers.append(claim_view(claim))
-            with following(request.key.request_id):
+            with following(request.key.origin):
                 emit(session, ClaimAccepted(**about(claim), lease_until=claim.lease_until), sequence=claim.version)
         await _write(session, accepted)
         await take_places(session, taken)

@@ -87,7 +87,7 @@ async def place_redemptions(
     async def decide(fresh: Sequence[RedemptionRequest]) -> list[RedemptionView | Refusal]:
         answers = []
         for request in fresh:
-            with following(request.key.request_id):
+            with following(request.key.origin):
                 answers.append(_place(session, offers.get((request.reward_id, request.centre_id)), request))
         return answers
 

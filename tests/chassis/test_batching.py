@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import db as db_module
-from chassis.batching import GroupCommit
+from chassis.batching import GroupCommit, Waiting
 from chassis.db import Database
 from chassis.errors import Forbidden, Refusal, StillDeciding, Unavailable
 from chassis.problems import understand
@@ -55,18 +55,18 @@ class Rule:
 class EagerCommit(GroupCommit[Any, Any]):
     """A control's batching: it answers inside the transaction, before the commit."""
 
-    async def _answer(self, batch: Sequence[tuple[Any, asyncio.Future[Any]]]) -> None:
+    async def _answer(self, batch: Sequence[Waiting[Any, Any]]) -> None:
         try:
             async with self._db.transaction() as session:
-                answers = await self._decide(session, [request for request, _ in batch])
-                for (_, future), answer in zip(batch, answers, strict=True):
+                answers = await self._decide(session, [waiting.request for waiting in batch])
+                for waiting, answer in zip(batch, answers, strict=True):
                     if not isinstance(answer, Refusal):
-                        future.set_result(answer)
+                        waiting.answer.set_result(answer)
                 await asyncio.sleep(0.05)
         except Exception as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ async def write_notes(session: AsyncSession, requests: Sequence[NoteRequest]) ->
             note = Note(id=note_id, said=request.said, by=request.by)
             session.add(note)
             fact = PersonRegistered(person_id=request.by, locale="en")
-            with following(request.key.request_id):
+            with following(request.key.origin):
                 emit(session, fact, sequence=1)
             answers.append(NoteView(id=note.id, said=note.said))
         await session.flush()
