@@ -34,6 +34,8 @@ from chassis.background import every, running, wait_at_most
 from chassis.bus import Bus, Subscriber
 from chassis.cutoffs import Cutoffs, forget_old_cutoffs
 from chassis.db import Database, is_down
+from chassis.dead_letters import forget_discarded
+from chassis.dead_letters_api import dead_letters_api
 from chassis.errors import Unavailable, answer
 from chassis.idempotency import forget_old_keys
 from chassis.inbox import Handlers, Inbox, forget_old_events
@@ -71,7 +73,7 @@ class Service:
 
     def all_apis(self) -> Sequence[Api]:
         """Its own routes, and those every service has for operators."""
-        return [*self.apis, audit_api(self.name)]
+        return [*self.apis, audit_api(self.name), dead_letters_api(self.name)]
 
     def all_handlers(self, cutoffs: Cutoffs) -> Handlers:
         """Its own subscriptions, and those every service has for the sake of rights and tokens."""
@@ -223,3 +225,4 @@ async def _keep_house(runtime: Runtime) -> None:
         await forget_old_events(session, now)
         await forget_old_keys(session, now)
         await forget_old_cutoffs(session, now)
+        await forget_discarded(session, now)

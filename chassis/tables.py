@@ -53,7 +53,7 @@ inbox = Table(
     Index("ix_inbox_received_at", "received_at"),
 )
 
-# Events whose handling failed, and those that wait behind them. `state`: retry, dead.
+# Events whose handling failed, and those that wait behind them. `state`: retry, dead, discarded (for `reason`).
 parked = Table(
     "parked",
     _chassis,
@@ -68,6 +68,7 @@ parked = Table(
     Column("cause", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("parked_at", timestamp, nullable=False),
+    Column("reason", Text),
     Index("ix_parked_partition_key_id", "partition_key", "id", postgresql_where=text("state = 'retry'")),
     Index("ix_parked_next_at", "next_at", postgresql_where=text("state = 'retry'")),
 )
