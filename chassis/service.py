@@ -187,7 +187,7 @@ def describe(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> Fas
 
 
 async def _until_database_serves(runtime: Runtime) -> None:
-    """Return once the cutoffs are read and the clock is right; raise when the database refuses us, or is away for too long."""
+    """Return once cutoffs and time are known; raise when the database refuses us, or is away for too long."""
     deadline = time.monotonic() + runtime.settings.database_wait_s
     while True:
         try:
