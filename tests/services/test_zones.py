@@ -15,7 +15,7 @@ from sqlalchemy import text
 from services.notify.notices import NOTICES
 from services.notify.wording import Wording
 from services.orders.app import SERVICE as ORDERS
-from services.points import awards
+from services.points import awards, postings
 from tests.chassis.parts import must_fail
 from tests.harness import Databases, Person, run_service
 from tests.services.orders.scenes import as_member, offer_product, registered
@@ -85,7 +85,7 @@ async def test_three_zones_a_leap_day_and_summer_time_change_nothing(
 async def test_control_a_season_by_the_machines_own_zone_is_another(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = awards.Place
+    original = postings.Place
     by_the_machine = lambda areas, _season: original(areas, time.localtime(NEW_YEAR.timestamp()).tm_year)  # noqa: E731
     monkeypatch.setattr(awards, "Place", by_the_machine)
     await must_fail(the_same_in_each_zone, databases, monkeypatch)
