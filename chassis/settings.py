@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     # The addresses or networks of proxies before the gateway, separated by commas: what they say of a request's address
     # (X-Forwarded-For) is believed, and nobody else's word for it.
     proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_read_list)] = ()
+    # Where several copies of the gateway count together; without it each counts for itself.
+    redis_url: Annotated[Secret, _url_of("redis", "rediss")] | None = None
     otp_address_limit: Rate = "300/hour"
     request_limit: Rate = "600/10 seconds"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import aclosing
 from functools import partial
 
 import httpx
@@ -17,6 +18,7 @@ from chassis.tokens import GATEWAY_CLOCK_SKEW_S, Verifier, signer_from
 from chassis.world import World
 from gateway.app import build_gateway
 from gateway.compose import Names
+from gateway.limits import RateLimits
 from gateway.routes import load_document
 from gateway.upstream import HttpUpstream, Streams, open_session
 
@@ -28,14 +30,16 @@ async def serve(settings: Settings) -> bool:
     """Run until a signal; whether it ever answered anything."""
     signer = signer_from(settings.lookup_key, "LINLI_LOOKUP_KEY")
     world, streams = World(), Streams()
-    async with open_session() as session:
+    async with open_session() as session, aclosing(RateLimits(settings)) as limits:
         upstreams: dict[str, ASGIApp] = {
             name: HttpUpstream(session, url, streams) for name, url in settings.service_urls.items()
         }
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
             verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
-            gateway = build_gateway(load_document(), upstreams, verifier, Names(members, signer), settings, world)
+            gateway = build_gateway(
+                load_document(), upstreams, verifier, Names(members, signer), settings, world, limits
+            )
             server = Server(gateway, settings.host, settings.port, on_stop=streams.end, drain_s=settings.drain_s)
             await server.serve()
     return server.started

@@ -36,9 +36,11 @@ def build_gateway(
     names: Names,
     settings: Settings,
     world: World,
+    limits: RateLimits | None = None,
 ) -> ASGIApp:
-    """The door before the given services; `document` is the merged OpenAPI document."""
-    gateway = Gateway(document, upstreams, verifier, names, settings, world)
+    """The door before the given services; `document` is the merged OpenAPI document. `limits`: else of the settings."""
+    limits = limits or RateLimits(settings)
+    gateway = Gateway(document, upstreams, verifier, names, limits, Addresses(settings.proxies), world)
     return RequestContext(RequestLimits(gateway), world, "gateway", outermost=True)
 
 
@@ -51,7 +53,8 @@ class Gateway:
         upstreams: Mapping[str, ASGIApp],
         verifier: Verifier,
         names: Names,
-        settings: Settings,
+        limits: RateLimits,
+        addresses: Addresses,
         world: World,
     ) -> None:
         self._table = RoutingTable(document)
@@ -59,8 +62,8 @@ class Gateway:
         self._upstreams = upstreams
         self._verifier = verifier
         self._names = names
-        self._addresses = Addresses(settings.proxies)
-        self._limits = RateLimits(settings)
+        self._addresses = addresses
+        self._limits = limits
         self._world = world
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,15 +13,19 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from chassis.errors import TooManyRequests
 from chassis.settings import Settings
+from gateway.shared_limits import SharedLimiter
 
 CODE_ROUTE = "/api/v1/auth/otp"
 
 
 class RateLimits:
-    """Counts in this process; a copy of the gateway counts for itself."""
+    """Counts in this process, or together with other copies of the gateway where the settings name a Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(Windows())
+        own = SlidingWindowCounterRateLimiter(Windows())
+        url = settings.redis_url
+        self._shared = SharedLimiter(url.get_secret_value(), own) if url else None
+        self._limiter = self._shared or own
         self._requests = parse(settings.request_limit)
         self._codes = parse(settings.otp_address_limit)
 
@@ -31,6 +35,10 @@ class RateLimits:
             raise TooManyRequests()
         if template == CODE_ROUTE and not await self._limiter.hit(self._codes, "otp", address):
             raise TooManyRequests()
+
+    async def aclose(self) -> None:
+        if self._shared is not None:
+            await self._shared.aclose()
 
 
 class _Window:

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from tests.broker import NoBroker, find_broker, remove_everything
 from tests.harness import Databases
 from tests.journeys.compose import ComposeStack
 from tests.postgres import start_postgres
+from tests.redis_server import NoRedis, find_redis
 
 # Collected only where the option of the same name is given.
 ASKED_FOR = {Path(__file__).parent / name: f"--{name}" for name in ("distributed", "chaos")}
@@ -121,10 +123,23 @@ def amqp_url() -> str:
     try:
         return find_broker()
     except NoBroker as reason:
-        sentence = f"needs RabbitMQ and was not run: {reason}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+        without(f"needs RabbitMQ and was not run: {reason}")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """URL of the run's Redis; without one as with RabbitMQ."""
+    try:
+        return find_redis()
+    except NoRedis as reason:
+        without(f"needs Redis and was not run: {reason}")
+
+
+def without(sentence: str) -> NoReturn:
+    """Skip the test, or fail it where nothing may be skipped."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
 
 
 @pytest.fixture
