@@ -6,14 +6,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from math import floor
+from typing import TYPE_CHECKING
 
 from limits import parse
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 
 from chassis.errors import TooManyRequests
 from chassis.settings import Settings
-from gateway.shared_limits import SharedLimiter
+
+if TYPE_CHECKING:
+    from gateway.shared_limits import SharedLimiter
 
 CODE_ROUTE = "/api/v1/auth/otp"
 
@@ -23,8 +26,7 @@ class RateLimits:
 
     def __init__(self, settings: Settings) -> None:
         own = SlidingWindowCounterRateLimiter(Windows())
-        url = settings.redis_url
-        self._shared = SharedLimiter(url.get_secret_value(), own) if url else None
+        self._shared = _shared_limiter(settings.redis_url.get_secret_value(), own) if settings.redis_url else None
         self._limiter = self._shared or own
         self._requests = parse(settings.request_limit)
         self._codes = parse(settings.otp_address_limit)
@@ -39,6 +41,12 @@ class RateLimits:
     async def aclose(self) -> None:
         if self._shared is not None:
             await self._shared.aclose()
+
+
+def _shared_limiter(url: str, own: RateLimiter) -> SharedLimiter:
+    from gateway.shared_limits import SharedLimiter  # noqa: PLC0415 - the client is slow to import, and few need it
+
+    return SharedLimiter(url, own)
 
 
 class _Window:
