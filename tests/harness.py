@@ -28,7 +28,7 @@ from chassis.db import Database
 from chassis.inbox import Inbox
 from chassis.outbox import Relay
 from chassis.service import Runtime, Service, build_app, build_runtime
-from chassis.settings import Settings
+from chassis.settings import SERVICE_NAMES, Settings
 from chassis.tokens import Grant, Signer, generate_key
 from chassis.world import World
 from contracts.event import Envelope, Event, parse
@@ -69,7 +69,7 @@ class Databases:
     """Makes databases on one server and drops them at the end."""
 
     def __init__(self, server_url: str) -> None:
-        self._server_url = server_url
+        self.server_url = server_url
         self._run = f"lt{uuid4().hex[:8]}"
         self._templates: dict[str, migrations.DatabaseUrls] = {}
         self._made: list[str] = []
@@ -79,7 +79,7 @@ class Databases:
         """The service's migrated database, made once a run."""
         if service.name not in self._templates:
             name = f"{self._run}_{service.name}"
-            urls = await migrations.provision(self._server_url, name)
+            urls = await migrations.provision(self.server_url, name)
             self._made.append(name)
             self._roles += [f"{name}_migrator", f"{name}_app"]
             await migrations.upgrade(urls, service.metadata, service.revisions)
@@ -100,7 +100,15 @@ class Databases:
         name = f"{self._run}_{name}_{len(self._made)}"
         self._made.append(name)
         self._roles += [f"{name}_migrator", f"{name}_app"]
-        return await migrations.provision(self._server_url, name)
+        return await migrations.provision(self.server_url, name)
+
+    def prefix(self, name: str) -> str:
+        """What the names of databases begin with that `standalone.build_stack` makes, one for each service."""
+        prefix = f"{self._run}_{name}_{len(self._made)}"
+        for database in (f"{prefix}_{service}" for service in SERVICE_NAMES):
+            self._made.append(database)
+            self._roles += [f"{database}_migrator", f"{database}_app"]
+        return prefix
 
     def prefix_for(self, services: Iterable[Service]) -> str:
         """What the names of databases begin with that somebody else makes for these services; they go with this run."""
@@ -112,7 +120,7 @@ class Databases:
         return prefix
 
     async def _execute(self, *statements: str) -> None:
-        engine = create_async_engine(self._server_url, isolation_level="AUTOCOMMIT")
+        engine = create_async_engine(self.server_url, isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as connection:
                 for statement in statements:
