@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import orjson
 from starlette.responses import Response
 
+from chassis.headers import SECURITY_HEADERS
 from chassis.i18n import DEFAULT_LOCALE, Locale, catalogue
 
 TYPE_PREFIX = "urn:linli:problem:"
@@ -201,5 +202,6 @@ class InternalError(Refusal):
 def answer(refusal: Refusal, locale: Locale = DEFAULT_LOCALE) -> Response:
     """The refusal as an HTTP response."""
     body = orjson.dumps(refusal.problem(locale), default=str)
-    headers = {"Content-Language": locale, **refusal.headers()}
+    headers = {name.decode(): value.decode() for name, value in SECURITY_HEADERS}
+    headers |= {"Content-Language": locale, **refusal.headers()}
     return Response(body, refusal.status, headers, media_type=MEDIA_TYPE)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chassis import listening
 from chassis.connection import Connection
 from chassis.errors import Unavailable, answer
+from chassis.headers import SecurityHeaders
 from chassis.listening import connect_nobody
 
 GRACEFUL_SHUTDOWN_S = 5
@@ -58,7 +59,7 @@ class Server(uvicorn.Server):
         drain_s: float = 0,
         during: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
-        self._draining = Draining(app)
+        self._draining = Draining(SecurityHeaders(app))
         super().__init__(
             uvicorn.Config(
                 self._draining,

@@ -41,12 +41,6 @@ RESPONSE_HEADERS = frozenset(
         b"x-accel-buffering",
     }
 )
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-]
-
 READY_TIMEOUT_S = 2.0
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -59,8 +53,7 @@ async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send,
 
     async def send_back(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = _allowed(message.get("headers", []), RESPONSE_HEADERS)
-            message = {**message, "headers": [*kept, *SECURITY_HEADERS]}
+            message = {**message, "headers": _allowed(message.get("headers", []), RESPONSE_HEADERS)}
         await send(message)
 
     await upstream(_inner_scope(scope, KEYED_REQUEST_HEADERS if keyed else REQUEST_HEADERS), receive, send_back)

@@ -47,8 +47,7 @@ def _html(title: str, body: str) -> Response:
         f'<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>{body}</html>'
     )
-    headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
-    return HTMLResponse(document, headers=headers)
+    return HTMLResponse(document, headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 def _operations(document: Mapping[str, Any]) -> str:
