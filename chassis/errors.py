@@ -127,10 +127,17 @@ class NotArrived(NotFound):
 
 
 class MethodNotAllowed(Refusal):
-    """405: the resource is there, the method is not."""
+    """405: the resource is there, the method is not; `allowed` are those that are, where they are known."""
 
     status = 405
     type = "method_not_allowed"
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allowed)} if self.allowed else {}
 
 
 class Changed(Refusal):

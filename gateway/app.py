@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.errors import InternalError, Refusal, Unauthenticated, Unavailable, answer
+from chassis.errors import InternalError, MethodNotAllowed, Refusal, Unauthenticated, Unavailable, answer
 from chassis.i18n import negotiate
 from chassis.limits import RequestLimits
 from chassis.settings import Settings
@@ -20,11 +20,14 @@ from chassis.world import World
 from gateway.address import Addresses
 from gateway.compose import Names, forward_with_names
 from gateway.forward import forward, is_ready
+from gateway.head import as_get
 from gateway.limits import RateLimits
 from gateway.pages import Pages
 from gateway.routes import Route, RoutingTable
 
 BEARER = b"bearer "
+READY_PATH = "/readyz"
+READS = ("GET", "HEAD")
 
 log = structlog.get_logger(__name__)
 
@@ -75,13 +78,7 @@ class Gateway:
             await send(message)
 
         try:
-            page = self._pages.find(scope["method"], scope["path"])
-            if page is not None:
-                await page(scope, receive, watched)
-            elif scope["path"] == "/readyz":
-                await self._ready(scope, receive, watched)
-            else:
-                await self._route(scope, receive, watched)
+            await self._answer(scope, receive, watched)
         except Exception as error:
             if started and isinstance(error, Refusal):
                 # An answer without its end is one that the server cuts: the client sees that it is not whole.
@@ -92,6 +89,15 @@ class Gateway:
             refusal = error if isinstance(error, Refusal) else _broken(error)
             language = _header(scope, b"accept-language") or b""
             await answer(refusal, negotiate(language.decode("latin-1")))(scope, receive, watched)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._ready if scope["path"] == READY_PATH else self._pages.find(scope["path"])
+        if page is None:
+            await self._route(scope, receive, send)
+        elif scope["method"] in READS:
+            await page(scope, receive, send)
+        else:
+            raise MethodNotAllowed(*READS)
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ready when any service is: one that is stopped does not take the door away from the others."""
@@ -115,6 +121,8 @@ class Gateway:
         upstream = self._upstreams.get(route.service)
         if upstream is None:
             raise Unavailable()
+        if scope["method"] == "HEAD":
+            scope, receive, send = as_get(scope, send)
         if route.compose == "names":
             await forward_with_names(upstream, self._names, self._world.now(), scope, receive, send)
         else:

@@ -29,9 +29,9 @@ class Pages:
             "/api/v1/docs": _html("Linli API", _operations(document)),
         }
 
-    def find(self, method: str, path: str) -> Response | None:
-        """The local answer to a GET or HEAD of this path, if there is one."""
-        return self._answers.get(path) if method in {"GET", "HEAD"} else None
+    def find(self, path: str) -> Response | None:
+        """The local answer at this path, if there is one."""
+        return self._answers.get(path)
 
 
 START_PAGE = (

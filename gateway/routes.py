@@ -64,7 +64,7 @@ class RoutingTable:
             raise NotFound()
         route = routes.get("GET" if method == "HEAD" else method)
         if route is None:
-            raise MethodNotAllowed()
+            raise MethodNotAllowed(*sorted({*routes, "HEAD"} if "GET" in routes else routes))
         return route
 
     def _by_pattern(self, path: str) -> dict[str, Route] | None:
