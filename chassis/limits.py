@@ -1,4 +1,5 @@
-"""ASGI middleware that refuses what no route of ours takes: large bodies, NUL in the address, encoded dot segments."""
+"""ASGI middleware that refuses what no route of ours takes: large bodies, NUL in the address, encoded dot segments, and
+what two parts that pass a request on might understand differently."""
 
 from __future__ import annotations
 
@@ -9,6 +10,19 @@ from chassis.i18n import negotiate
 
 BODY_MAX_BYTES = 1_000_000
 ADDRESS_MAX_BYTES = 8_000
+# What is said once: of two, one part of a deployment would take the first and another the last.
+SAID_ONCE = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"idempotency-key",
+        b"if-match",
+        b"transfer-encoding",
+    }
+)
+VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class RequestLimits:
@@ -22,7 +36,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        refusal = _bad_address(scope) or _announced_too_large(headers)
+        refusal = _ambiguous(scope, headers) or _bad_address(scope) or _announced_too_large(headers)
         if refusal is not None:
             await _refuse(refusal, headers, scope, receive, send)
             return
@@ -52,6 +66,15 @@ class RequestLimits:
             if started:
                 raise
             await _refuse(refusal, headers, scope, receive, send)
+
+
+def _ambiguous(scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
+    """Framing is the server's to check; this is what it lets pass."""
+    names = [name for name, _ in scope["headers"]]
+    twice = len(names) > len(headers) and any(names.count(name) > 1 for name in SAID_ONCE)
+    coding = headers.get(b"transfer-encoding")
+    recoded = coding is not None and (coding.strip().lower() != b"chunked" or scope["http_version"] == "1.0")
+    return BadRequest() if twice or recoded or scope["http_version"] not in VERSIONS else None
 
 
 def _bad_address(scope: Scope) -> Refusal | None:
