@@ -27,6 +27,7 @@ from chassis.auth import Policy
 from chassis.db import Database
 from chassis.direct import handed_directly
 from chassis.errors import Changed, InvalidInput
+from chassis.headers import CLIENT_ADDRESS_HEADER
 from chassis.i18n import Locale, negotiate
 from chassis.world import World
 
@@ -218,6 +219,10 @@ async def _locale(request: Request) -> Locale:
     return negotiate(request.headers.get("accept-language"))
 
 
+async def _client_address(request: Request) -> str:
+    return request.headers.get(CLIENT_ADDRESS_HEADER.decode(), "unknown")
+
+
 async def _db(request: Request) -> Database:
     db: Database = request.app.state.runtime.db
     return db
@@ -234,6 +239,8 @@ async def _world(request: Request) -> World:
 
 
 RequestLocale = Annotated[Locale, Depends(_locale)]
+# Where the request comes from, as the gateway sees it; told to routes of the policy `sign_in` only.
+ClientAddress = Annotated[str, Depends(_client_address)]
 Db = Annotated[Database, Depends(_db)]
 Arriving = Annotated[Arrivals, Depends(_arrivals)]
 CurrentWorld = Annotated[World, Depends(_world)]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# In it the gateway tells a service where a sign-in comes from. It is nobody's identity: only caps go by it.
+CLIENT_ADDRESS_HEADER = b"x-client-address"
+
 # An answer that says otherwise keeps what it says.
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),

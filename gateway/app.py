@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis.errors import InternalError, MethodNotAllowed, Refusal, Unauthenticated, Unavailable, answer
+from chassis.headers import CLIENT_ADDRESS_HEADER
 from chassis.i18n import negotiate
 from chassis.limits import RequestLimits
 from chassis.settings import Settings
@@ -126,7 +127,8 @@ class Gateway:
         if route.compose == "names":
             await forward_with_names(upstream, self._names, self._world.now(), scope, receive, send)
         else:
-            await forward(upstream, scope, receive, send, keyed=route.keyed)
+            told = ((CLIENT_ADDRESS_HEADER, address.encode()),) if route.policy == "sign_in" else ()
+            await forward(upstream, scope, receive, send, keyed=route.keyed, told=told)
 
     async def _principal(self, scope: Scope, route: Route) -> Principal | None:
         """Who asks. The service looks at the token itself, too: this only turns away early what it would refuse."""

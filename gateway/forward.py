@@ -48,15 +48,22 @@ Headers = Iterable[tuple[bytes, bytes]]
 log = structlog.get_logger(__name__)
 
 
-async def forward(upstream: ASGIApp, scope: Scope, receive: Receive, send: Send, *, keyed: bool = False) -> None:
-    """Hand the request to the upstream and its answer back, streamed. `keyed`: the route keeps idempotency keys."""
+async def forward(
+    upstream: ASGIApp, scope: Scope, receive: Receive, send: Send, *, keyed: bool = False, told: Headers = ()
+) -> None:
+    """Hand the request to the upstream and its answer back, streamed. `keyed`: the route keeps idempotency keys.
+
+    `told`: headers that the gateway itself adds.
+    """
 
     async def send_back(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": _allowed(message.get("headers", []), RESPONSE_HEADERS)}
         await send(message)
 
-    await upstream(_inner_scope(scope, KEYED_REQUEST_HEADERS if keyed else REQUEST_HEADERS), receive, send_back)
+    inner = _inner_scope(scope, KEYED_REQUEST_HEADERS if keyed else REQUEST_HEADERS)
+    inner["headers"] += told
+    await upstream(inner, receive, send_back)
 
 
 async def is_ready(name: str, upstream: ASGIApp, scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""How often one may ask: a person by token, everybody else by address; sign-in codes by address, more strictly."""
+"""How often one may ask: a person by token, everybody else by address; sign-in by address, more strictly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chassis.settings import Settings
 if TYPE_CHECKING:
     from gateway.shared_limits import SharedLimiter
 
-CODE_ROUTE = "/api/v1/auth/otp"
+SIGN_IN_ROUTES = frozenset({"/api/v1/auth/otp", "/api/v1/auth/token"})
 
 
 class RateLimits:
@@ -35,7 +35,7 @@ class RateLimits:
         """Count one request of the caller, to no route of ours without a template; TooManyRequests over the limit."""
         if not await self._limiter.hit(self._requests, caller):
             raise TooManyRequests()
-        if template == CODE_ROUTE and not await self._limiter.hit(self._codes, "otp", address):
+        if template in SIGN_IN_ROUTES and not await self._limiter.hit(self._codes, template, address):
             raise TooManyRequests()
 
     async def aclose(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, Uuid
+from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, Uuid, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from chassis.tables import timestamp
@@ -29,6 +29,9 @@ class Challenge(Base):
     locale: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(timestamp)
     expires_at: Mapped[datetime] = mapped_column(timestamp)
+    # Where it was asked for, as a keyed hash, and whether somebody had signed in with the phone from there before.
+    address_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    familiar: Mapped[bool] = mapped_column(Boolean, server_default=false())
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     used_at: Mapped[datetime | None] = mapped_column(timestamp)
 
@@ -45,7 +48,8 @@ class StaffAccount(Base):
 
 
 class PasswordTries(Base):
-    """Tries for one username since `since` that have not led to a sign-in, whether or not there is such an account.
+    """Tries for one username since `since` that have not led to a sign-in, from all addresses that are not familiar to
+    it, whether or not there is such an account.
 
     The key is a keyed hash: people type all sorts of things into a username field.
     """
@@ -56,6 +60,29 @@ class PasswordTries(Base):
     username_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     tries: Mapped[int] = mapped_column(Integer)
     since: Mapped[datetime] = mapped_column(timestamp)
+
+
+class AddressTries(Base):
+    """Tries for one username from one address since `since` that have not led to a sign-in. Both are keyed hashes."""
+
+    __tablename__ = "address_tries"
+    __table_args__ = (Index("ix_address_tries_since", "since"),)
+
+    username_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    address_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    tries: Mapped[int] = mapped_column(Integer)
+    since: Mapped[datetime] = mapped_column(timestamp)
+
+
+class FamiliarAddress(Base):
+    """An address from which a phone's or username's owner has signed in, and when last. All are keyed hashes."""
+
+    __tablename__ = "familiar_addresses"
+    __table_args__ = (Index("ix_familiar_addresses_used_at", "used_at"),)
+
+    subject_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    address_index: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    used_at: Mapped[datetime] = mapped_column(timestamp)
 
 
 class SignIn(Base):

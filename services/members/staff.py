@@ -1,18 +1,13 @@
 """Staff: people who sign in with a password, and the first operator.
 
-A try is counted before the password is looked at, and forgotten when it leads to a sign-in: no burst gets past the
-limit. An unknown username takes the same time and has the same limit as a known one.
+An unknown username takes the same time and has the same limits (`services.members.tries`) as a known one.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from math import ceil
 from uuid import UUID
 
 import structlog
-from sqlalchemy import case, delete
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.audit import note
@@ -23,30 +18,31 @@ from services.members.passwords import Passwords
 from services.members.people import register_person
 from services.members.refusals import TooManyTries, UsernameTaken, WrongPassword
 from services.members.roles import hold_role
-from services.members.sign_in_models import PasswordTries, StaffAccount
+from services.members.sign_in_models import StaffAccount
 from services.members.sign_ins import Tokens, open_sign_in
+from services.members.tries import count_try, forgive_tries
 from services.members.turns import take_turn
 from services.members.vault import Vault
 
-PASSWORD_TRIES_MAX = 10
-TRIES_WINDOW = timedelta(minutes=15)
 BY_THE_SYSTEM = "system"
 
 log = structlog.get_logger(__name__)
 
 
 async def sign_in_with_password(
-    db: Database, vault: Vault, signer: Signer, passwords: Passwords, username: str, password: str
+    db: Database, vault: Vault, signer: Signer, passwords: Passwords, username: str, password: str, address: str
 ) -> Tokens:
     """A sign-in for the right password; WrongPassword otherwise, TooManyTries for a username tried too often.
+
+    `address` is where the request comes from.
 
     It commits twice, because no transaction waits for the hashing: first the try, then what came of it.
     """
     username = username.lower()
-    tries = vault.index("username", username)
+    tried = vault.index("username", username), vault.index("address", address)
     async with passwords.slot():
         async with db.transaction() as session:
-            wait_s = await _count_try(session, tries)
+            wait_s = await count_try(session, *tried)
             account = await session.get(StaffAccount, username)
         if wait_s:
             raise TooManyTries(wait_s=wait_s)
@@ -54,7 +50,7 @@ async def sign_in_with_password(
     if account is None or not is_right:
         raise WrongPassword()
     async with db.transaction() as session:
-        await session.execute(delete(PasswordTries).where(PasswordTries.username_index == tries))
+        await forgive_tries(session, *tried)
         return await open_sign_in(session, signer, account.person_id)
 
 
@@ -98,25 +94,3 @@ async def ensure_operator(db: Database, passwords: Passwords, username: str, pas
     except UsernameTaken:
         return
     log.info("first_operator_made", person_id=str(account.person_id))
-
-
-async def _count_try(session: AsyncSession, tries: bytes) -> int:
-    """Count one more try; returns for how many seconds none is taken, zero when this one is."""
-    now = world_of(session).now()
-    over = PasswordTries.since <= now - TRIES_WINDOW
-    counted = await session.execute(
-        insert(PasswordTries)
-        .values(username_index=tries, tries=1, since=now)
-        .on_conflict_do_update(
-            index_elements=["username_index"],
-            set_={
-                "tries": case((over, 1), else_=PasswordTries.tries + 1),
-                "since": case((over, now), else_=PasswordTries.since),
-            },
-        )
-        .returning(PasswordTries.tries, PasswordTries.since)
-    )
-    count, since = counted.one()
-    if count <= PASSWORD_TRIES_MAX:
-        return 0
-    return max(1, ceil((since + TRIES_WINDOW - now).total_seconds()))

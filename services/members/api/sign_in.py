@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import StringConstraints
 
-from chassis.api import Api, Body, Db, RequestLocale, Words
+from chassis.api import Api, Body, ClientAddress, Db, RequestLocale, Words
 from chassis.auth import PUBLIC, SIGN_IN, SIGNED_IN, CurrentPrincipal
 from chassis.errors import InvalidInput, Refusal
 from services.members.challenges import CODE_LIFE_S, answer_challenge, challenge_phone
@@ -49,26 +49,28 @@ class Refresh(Body):
 
 
 @api.post("/auth/otp", policy=SIGN_IN, status_code=202)
-async def request_code(body: NewChallenge, db: Db, parts: CurrentParts, locale: RequestLocale) -> ChallengeView:
+async def request_code(
+    body: NewChallenge, db: Db, parts: CurrentParts, locale: RequestLocale, address: ClientAddress
+) -> ChallengeView:
     """Send a sign-in code to a phone. The answer does not tell whether anybody has that phone."""
     async with db.transaction() as session:
-        challenge = await challenge_phone(session, parts.vault, body.phone, locale)
+        challenge = await challenge_phone(session, parts.vault, body.phone, locale, address)
     return ChallengeView(challenge_id=challenge.id, expires_in=CODE_LIFE_S)
 
 
 @api.post("/auth/token", policy=SIGN_IN)
-async def sign_in(body: Credentials, db: Db, parts: CurrentParts) -> SignedInView:
+async def sign_in(body: Credentials, db: Db, parts: CurrentParts, address: ClientAddress) -> SignedInView:
     """Sign in with a code or a password. The first sign-in with a phone makes the account."""
     _require_one_pair(body)
     if body.challenge_id is not None and body.code is not None:
         async with db.transaction() as session:
-            outcome = await answer_challenge(session, parts.vault, parts.signer, body.challenge_id, body.code)
+            outcome = await answer_challenge(session, parts.vault, parts.signer, body.challenge_id, body.code, address)
         if isinstance(outcome, Refusal):
             raise outcome
         return SignedInView.of(outcome)
     username, password = str(body.username), str(body.password)
     return SignedInView.of(
-        await sign_in_with_password(db, parts.vault, parts.signer, parts.passwords, username, password)
+        await sign_in_with_password(db, parts.vault, parts.signer, parts.passwords, username, password, address)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from chassis.settings import Settings
 from chassis.tokens import Signer, Verifier, generate_key
 from services.members.app import SERVICE
 from services.members.keys import generate_keys
+from services.members.passwords import Passwords
+from services.members.staff import ensure_operator
 from tests.harness import Databases, Person, ServiceUnderTest, operator, run_service
 
 OPERATOR_PASSWORD = "correct horse battery"
@@ -88,6 +90,26 @@ def settings_with(keys: Mapping[str, Any], **others: Any) -> Settings:
 @pytest.fixture
 async def members(databases: Databases) -> AsyncIterator[Members]:
     async with run_members(databases) as running:
+        yield running
+
+
+class PlainPasswords(Passwords):
+    """Hashes nothing: for tests of how often a password may be tried, which would else take a minute."""
+
+    async def hash(self, password: str) -> str:
+        return password
+
+    async def matches(self, password: str, kept: str | None) -> bool:
+        return password == kept
+
+
+@pytest.fixture
+async def quick(databases: Databases) -> AsyncIterator[Members]:
+    """Members with an operator whose password is not hashed."""
+    async with run_members(databases) as running:
+        passwords = PlainPasswords()
+        running.app.state.parts = replace(running.app.state.parts, passwords=passwords)
+        await ensure_operator(running.db, passwords, "operator", OPERATOR_PASSWORD)
         yield running
 
 
