@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from chassis.topology import EXCHANGE
 from contracts.event import Envelope
-from contracts.orders import ClaimAccepted
+from contracts.orders import ClaimAccepted, RedemptionRequested
 from tests.chaos.letters import Letters
 from tests.chaos.orders import Neighbourhood, Placed
 from tests.chaos.reckoning import until
@@ -20,6 +20,7 @@ from tests.chaos.stack import FailingStack, rest
 from tests.journeys.compose import SERVICES, wait_until
 
 CLAIM_ACCEPTED = ClaimAccepted.routing_key()
+REDEMPTION_REQUESTED = RedemptionRequested.routing_key()
 RELAY = ("relay.before_publish", "relay.after_publish", "relay.after_delete")
 CONSUMER = ("consumer.before_commit", "consumer.after_commit")
 HELD_UP_S = 30.0
@@ -114,12 +115,15 @@ def hold_up_publishers(scene: Scene, seconds: float = HELD_UP_S) -> None:
 
 
 def unbind(scene: Scene, seconds: float = UNBOUND_S) -> None:
-    """Nobody's queue takes accepted claims: they stay in the outbox, and say why."""
+    """No queue takes what redemptions ask of points: it stays in the outbox, and says why.
+
+    This fact has one listener. Of a fact with several, a queue that lost its binding would go without, and nobody told.
+    """
     rest(2)
-    with scene.letters.unbound(EXCHANGE, CLAIM_ACCEPTED):
+    with scene.letters.unbound(EXCHANGE, REDEMPTION_REQUESTED):
         rest(seconds)
-        query = f"SELECT count(*) FROM outbox WHERE routing_key = '{CLAIM_ACCEPTED}' AND cause LIKE 'Unroutable%'"  # noqa: S608
-        kept = int(scene.stack.sql("orders", query)[0][0])
+        of_these = f"routing_key = '{REDEMPTION_REQUESTED}' AND cause LIKE 'Unroutable%'"
+        kept = int(scene.stack.sql("orders", f"SELECT count(*) FROM outbox WHERE {of_these}")[0][0])  # noqa: S608
         assert kept, "what no queue takes has left the outbox"
 
 

@@ -12,7 +12,7 @@ from tests.chaos.orders import Neighbourhood, Placed
 from tests.chaos.stack import FailingStack
 from tests.journeys.compose import SERVICES
 
-# From the last heal until nothing is left to send, to try again or to end.
+# From the last heal, and the last order, until nothing is left to send, to try again or to end.
 SETTLED_WITHIN_S = 60.0
 
 # Whom a claim and a check-in concern, as (title, person), or as the claim's id.
@@ -108,11 +108,12 @@ def left(stack: FailingStack) -> int:
     return sum(waiting) + int(open_sagas) + int(open_holds) + abs(int(adrift or 0))
 
 
-def settle(stack: FailingStack, run: str, placed: Placed, healed_at: float) -> Fault:
+def settle(stack: FailingStack, run: str, placed: Placed) -> Fault:
     """How things stand once nothing is missing and nothing waits any more, or after `SETTLED_WITHIN_S`."""
+    began = time.monotonic()
     while True:
         found = reckon(stack, run, placed)
-        found.settled_after_s = round(time.monotonic() - healed_at, 1)
+        found.settled_after_s = round(time.monotonic() - began, 1)
         if not (found.lost or found.stuck) or found.settled_after_s > SETTLED_WITHIN_S:
             return found
         time.sleep(1)

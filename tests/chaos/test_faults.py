@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 
 import pytest
 
@@ -31,8 +30,7 @@ def strike(
             kind.act(Scene(stack, neighbourhood, letters, rng, run, placed))
         finally:
             stack.heal(PARTS)
-        healed_at = time.monotonic()
-    found = settle(stack, run, placed, max(healed_at, time.monotonic()))
+    found = settle(stack, run, placed)
     found.name = name
     check_ledger(neighbourhood)
     if kind.unnoticed:
