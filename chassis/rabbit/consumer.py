@@ -86,13 +86,17 @@ class Consumer:
             await wait_at_most(self._stopping, RECEIVE_RETRY_S)
 
     async def _watch(self, connection: AbstractConnection, queue: str) -> None:
-        """See at intervals that the queue has a consumer; BusAway when not, TimeoutError when the broker is silent."""
+        """See at intervals that the queue has its bindings and a consumer.
+
+        A binding that somebody took away is made anew: of a fact with several listeners the broker tells nobody that
+        one went without. BusAway without a consumer, TimeoutError when the broker is silent.
+        """
         while True:
             await wait_at_most(self._stopping, WATCH_S)
             if self._stopping.is_set():
                 return
             async with asyncio.timeout(BROKER_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
-                seen = await channel.declare_queue(queue, passive=True)
+                seen, _ = await self._topology.declare_queue(channel, self._subscriber.name)
             if not seen.declaration_result.consumer_count:
                 raise BusAway(f"queue {queue} has no consumer")
             # Only now: a consumer that is lost after each new connection is trouble, too.

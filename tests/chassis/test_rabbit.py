@@ -133,6 +133,12 @@ async def unbound_stays(databases: Databases, url: str, prefix: str, bus_type: t
         assert await count_of(db, outbox) == 0
 
 
+@pytest.fixture
+def _nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "WATCH_S", 3600)
+
+
+@pytest.mark.usefixtures("_nobody_watches")
 async def test_a_fact_that_no_queue_takes_stays_until_one_does(
     databases: Databases, amqp_url: str, amqp_prefix: str
 ) -> None:
@@ -340,6 +346,34 @@ async def test_a_queue_that_was_deleted_is_made_and_consumed_anew(amqp_url: str,
             return "2" in listener.got
 
         await eventually(arrives)
+
+
+async def lost_binding_is_noticed(url: str, prefix: str, within_s: float = 30) -> None:
+    """Of two listeners one loses its binding: its letters would be missing, and nobody told."""
+    first, second = Listener(), Listener()
+    async with over_rabbit(url, prefix, first.subscriber("one", "a"), second.subscriber("two", "a")) as bus:
+        await eventually(lambda: has_consumer(url, f"{prefix}one"))
+        async with channel_to(url) as channel:
+            queue = await channel.get_queue(f"{prefix}one")
+            await queue.unbind(prefix + EXCHANGE, "a")
+
+        async def arrives() -> bool:
+            assert await bus.publish(letters("a", "1")) == [None]
+            return bool(first.got) and bool(second.got)
+
+        await eventually(arrives, within_s=within_s)
+
+
+async def test_a_binding_that_was_taken_away_is_made_anew(
+    amqp_url: str, amqp_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "WATCH_S", 0.5)
+    await lost_binding_is_noticed(amqp_url, amqp_prefix)
+
+
+@pytest.mark.usefixtures("_nobody_watches")
+async def test_control_without_the_watch_a_listener_goes_without(amqp_url: str, amqp_prefix: str) -> None:
+    await must_fail(lost_binding_is_noticed, amqp_url, amqp_prefix, within_s=3)
 
 
 async def lost_consumer_is_noticed(url: str, prefix: str, within_s: float = 30) -> None:
