@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Every start would compile the packages anew where Python may not write beside them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help run up down test test-distributed bench check demo generate migration format lock clean asyncapi
+.PHONY: help run up down test test-distributed chaos soak bench check demo generate migration format lock clean asyncapi
 .DEFAULT_GOAL := help
 
 help:      ## List these targets
@@ -38,6 +38,13 @@ test-distributed: .venv/.ready      ## Run the tests that need Docker: on Postgr
 	@$(PY) -m pytest -n 2 --postgres postgres:17 -k 'not rabbit and not embedded and not process' \
 	  tests/services tests/chassis tests/test_migrations.py
 	@$(PY) -m pytest -n 2 --dist loadgroup --distributed tests/journeys tests/distributed $(ARGS)
+
+chaos: .venv/.ready      ## Make Linli in Docker fail in every way and count what is lost; SEED=7 repeats, ONLY="broker,poison" picks
+	@$(PY) -m pytest --distributed --chaos tests/distributed/test_dependencies.py
+	@$(PY) -m pytest --chaos tests/chaos $(ARGS)
+
+soak: .venv/.ready      ## The same for as long as told: MINUTES=60 ORDERS=50000 FAULTS=20
+	@$(PY) -m pytest --chaos tests/chaos/soak.py $(ARGS)
 
 bench: .venv/.ready      ## Measure speed against limits taken in the same run; ONLY=claims for one group
 	@$(PY) -m bench $(ONLY)

@@ -18,6 +18,7 @@ from chassis import embedded_postgres
 from chassis.telemetry import configure_logging
 from tests import run
 from tests.broker import NoBroker, find_broker, remove_everything
+from tests.chaos.stack import FailingStack
 from tests.harness import Databases
 from tests.journeys.compose import ComposeStack
 from tests.postgres import start_postgres
@@ -97,7 +98,7 @@ def databases(server_url: str) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingStack]:
     """The Linli in containers that tests share: they leave it running, one copy of every part."""
     with installation(request.config, tmp_path_factory.mktemp("compose")) as made:
         made.up()
@@ -105,9 +106,9 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @contextmanager
-def installation(config: pytest.Config, folder: Path) -> Iterator[ComposeStack]:
+def installation(config: pytest.Config, folder: Path) -> Iterator[FailingStack]:
     """A Linli in containers, not yet up, which a failure's report is about; in the end nothing of it is left."""
-    made = ComposeStack(folder)
+    made = FailingStack(folder)
     before = config.stash.get(STACK, made)
     config.stash[STACK] = made
     try:

@@ -18,7 +18,7 @@ from tests.chaos.letters import Letters
 from tests.chaos.orders import Neighbourhood
 from tests.chaos.reckoning import Fault
 from tests.chaos.stack import FailingStack
-from tests.conftest import STACK
+from tests.conftest import installation
 
 RESULTS = Path(__file__).parent / "results.json"
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
@@ -54,13 +54,11 @@ def results(request: pytest.FixtureRequest) -> Results:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingStack]:
-    made = FailingStack(tmp_path_factory.mktemp("chaos"))
-    request.config.stash[STACK] = made
-    try:
-        made.bring_up()
+    """A Linli whose services can be told where to die."""
+    with installation(request.config, tmp_path_factory.mktemp("chaos")) as made:
+        made.arm()
+        made.up()
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,16 +116,17 @@ def hold_up_publishers(scene: Scene, seconds: float = HELD_UP_S) -> None:
 
 
 def unbind(scene: Scene, seconds: float = UNBOUND_S) -> None:
-    """No queue takes what redemptions ask of points: it stays in the outbox, and says why.
-
-    This fact has one listener. Of a fact with several, a queue that lost its binding would go without, and nobody told.
-    """
-    rest(2)
-    with scene.letters.unbound(EXCHANGE, REDEMPTION_REQUESTED):
-        rest(seconds)
-        of_these = f"routing_key = '{REDEMPTION_REQUESTED}' AND cause LIKE 'Unroutable%'"
-        kept = int(scene.stack.sql("orders", f"SELECT count(*) FROM outbox WHERE {of_these}")[0][0])  # noqa: S608
-        assert kept, "what no queue takes has left the outbox"
+    """No queue takes what redemptions ask of points: it stays in the outbox, and says why."""
+    of_these = f"routing_key = '{REDEMPTION_REQUESTED}' AND cause LIKE 'Unroutable%'"
+    kept = f"SELECT count(*) FROM outbox WHERE {of_these}"  # noqa: S608
+    end = time.monotonic() + seconds
+    seen = 0
+    while time.monotonic() < end:
+        # The listener makes its binding anew as soon as it looks.
+        with scene.letters.unbound(EXCHANGE, REDEMPTION_REQUESTED):
+            rest(1)
+            seen = max(seen, int(scene.stack.sql("orders", kept)[0][0]))
+    assert seen, "what no queue takes has left the outbox"
 
 
 def poison(scene: Scene, times: int = 3) -> None:

@@ -59,7 +59,6 @@ class Letters:
     def unbound(self, exchange: str, routing_key: str) -> Iterator[None]:
         """No queue takes letters with this key as long as the block lasts."""
         key, queues = quote(routing_key, safe=""), self._bound_to(exchange, routing_key)
-        assert queues
         for queue in queues:
             self._http.delete(f"/bindings/%2F/e/{exchange}/q/{queue}/{key}").raise_for_status()
         try:

@@ -84,7 +84,7 @@ class Placed:
 class Neighbourhood:
     """Members with some points, a reward to spend them on, and the operator who publishes and checks in."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, members: int = MEMBERS) -> None:
         self._open = ExitStack()
         self._failures: Counter[str] = Counter()
         self.staff = Neighbour(self._open.enter_context(operator(url)), self._failures)
@@ -95,22 +95,22 @@ class Neighbourhood:
         reward = {"area_id": self.area, "title": "毛巾", "cost_points": 1, "stock": stock}
         self._reward = self.staff.actor.post("/rewards", reward, 201)["id"]
         self._redemption = {"centre_id": centre["id"], "quantity": 1}
-        self.members = [Neighbour(self._open.enter_context(sign_in(url)), self._failures) for _ in range(MEMBERS)]
+        self.members = [Neighbour(self._open.enter_context(sign_in(url)), self._failures) for _ in range(members)]
         for member in self.members:
             member.actor.post("/registrations", {"area_id": self.area})
 
     def close(self) -> None:
         self._open.close()
 
-    def publish(self, title: str, capacity: int = MEMBERS) -> str:
-        """Id of a product that members can claim."""
+    def publish(self, title: str) -> str:
+        """Id of a product that every member can claim."""
         body = {
             "area_id": self.area,
             "kind": "project",
             "title": title,
             "summary": "实现一个愿望。",
             "claimants": "members",
-            "claim_capacity": capacity,
+            "claim_capacity": len(self.members),
             "publish": True,
         }
         return str(self.staff.send("POST", "/products", 201, json=body).json()["id"])
@@ -120,7 +120,7 @@ class Neighbourhood:
         """Place so many orders, spread over so many seconds, from before the block until all are accepted."""
         self._failures.clear()
         placed = Placed(failures=self._failures)
-        titles = [f"{run} {number}" for number in range(-(-orders // MEMBERS))]
+        titles = [f"{run} {number}" for number in range(-(-orders // len(self.members)))]
         products = [(title, self.publish(title)) for title in titles]
         jobs = [(title, product, member) for title, product in products for member in self.members][:orders]
         deeds = [rng.randrange(100) for _ in jobs]

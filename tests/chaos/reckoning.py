@@ -108,11 +108,12 @@ def left(stack: FailingStack) -> int:
     return sum(waiting) + int(open_sagas) + int(open_holds) + abs(int(adrift or 0))
 
 
-def settle(stack: FailingStack, run: str, placed: Placed) -> Fault:
+def settle(stack: FailingStack, run: str, placed: Placed, left_before: int = 0) -> Fault:
     """How things stand once nothing is missing and nothing waits any more, or after `SETTLED_WITHIN_S`."""
     began = time.monotonic()
     while True:
         found = reckon(stack, run, placed)
+        found.stuck -= left_before
         found.settled_after_s = round(time.monotonic() - began, 1)
         if not (found.lost or found.stuck) or found.settled_after_s > SETTLED_WITHIN_S:
             return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,20 +16,25 @@ RESTART_S = 60
 
 
 class FailingStack(ComposeStack):
-    """Brought up as `make up DEV=1` does, then with services that can be told where to die."""
+    """An installation of development. Once armed, its services can also be told where to die."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._overlays = ["-f", "docker-compose.dev.yml"]
+        self._files = ["docker-compose.yml", "docker-compose.dev.yml"]
 
-    def bring_up(self) -> None:
-        self.up()
-        self._overlays += ["-f", OVERLAY]
-        self.compose("up", "--detach", "--wait")
+    def arm(self) -> None:
+        """From the next `up`, run the services by `crashing.py`."""
+        self._files.append(OVERLAY)
+
+    @property
+    def _command(self) -> list[str]:
+        return ["docker", "compose", *(word for file in self._files for word in ("-f", file))]
+
+    def make(self, target: str, *variables: str) -> subprocess.CompletedProcess[str]:
+        return super().make(target, f"COMPOSE={shlex.join(self._command)}", *variables)
 
     def compose(self, *arguments: str, check: bool = True, text: str | None = None) -> str:
-        command = ["docker", "compose", "-f", "docker-compose.yml", *self._overlays, *arguments]
-        done = self._run(command, RESTART_S * 2, text)
+        done = self._run([*self._command, *arguments], RESTART_S * 2, text)
         assert done.returncode == 0 or not check, f"{' '.join(arguments)}: {done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.conftest import SEED, Results
 from tests.chaos.faults import FAULTS, Kind, Scene
 from tests.chaos.letters import Letters
-from tests.chaos.orders import Neighbourhood
+from tests.chaos.orders import Neighbourhood, Placed
 from tests.chaos.reckoning import Fault, check_ledger, settle
 from tests.chaos.stack import FailingStack
 from tests.journeys.compose import SERVICES
@@ -22,8 +22,8 @@ PARTS = (*SERVICES, "gateway", "postgres", "rabbitmq")
 
 def strike(
     stack: FailingStack, neighbourhood: Neighbourhood, letters: Letters, rng: random.Random, name: str, kind: Kind
-) -> Fault:
-    """Place orders while the fault happens, and reckon once it is mended."""
+) -> tuple[Fault, str, Placed]:
+    """Place orders while the fault happens, and reckon once it is mended; also the orders, and their name."""
     run = f"{name} {rng.randrange(16**6):06x}"
     with neighbourhood.ordering(run, kind.orders, kind.seconds, rng) as placed:
         try:
@@ -35,7 +35,7 @@ def strike(
     check_ledger(neighbourhood)
     if kind.unnoticed:
         assert not placed.failures, placed.failures
-    return found
+    return found, run, placed
 
 
 @pytest.mark.parametrize("name", random.Random(SEED).sample(CHOSEN, len(CHOSEN)))
@@ -47,7 +47,7 @@ def test_nothing_is_lost_nothing_happens_twice_and_nothing_is_left(
     rng: random.Random,
     results: Results,
 ) -> None:
-    found = strike(stack, neighbourhood, letters, rng, name, FAULTS[name])
+    found, _, _ = strike(stack, neighbourhood, letters, rng, name, FAULTS[name])
     results.add(found)
     assert found.orders == FAULTS[name].orders
     assert (found.lost, found.duplicates, found.stuck) == (0, 0, 0), found
