@@ -27,6 +27,7 @@ CONSUMER = ("consumer.before_commit", "consumer.after_commit")
 HELD_UP_S = 30.0
 CUT_OFF_S = 20.0
 UNBOUND_S = 10.0
+NOTICED_WITHIN_S = 30.0
 HELD_OPEN_S = 5.0
 STALLED_S = 15.0
 
@@ -118,15 +119,17 @@ def hold_up_publishers(scene: Scene, seconds: float = HELD_UP_S) -> None:
 def unbind(scene: Scene, seconds: float = UNBOUND_S) -> None:
     """No queue takes what redemptions ask of points: it stays in the outbox, and says why."""
     of_these = f"routing_key = '{REDEMPTION_REQUESTED}' AND cause LIKE 'Unroutable%'"
-    kept = f"SELECT count(*) FROM outbox WHERE {of_these}"  # noqa: S608
-    end = time.monotonic() + seconds
-    seen = 0
-    while time.monotonic() < end:
-        # The listener makes its binding anew as soon as it looks.
+    member, begun, kept, end = scene.rng.choice(scene.neighbourhood.members), list[str](), 0, time.monotonic() + seconds
+    while time.monotonic() < end or (not kept and time.monotonic() < end + NOTICED_WITHIN_S):
+        # The listener makes its binding anew as soon as it looks, so more than once.
         with scene.letters.unbound(EXCHANGE, REDEMPTION_REQUESTED):
-            rest(1)
-            seen = max(seen, int(scene.stack.sql("orders", kept)[0][0]))
-    assert seen, "what no queue takes has left the outbox"
+            begun.append(scene.neighbourhood.ask_for_reward(scene.placed, member))
+            rest(1.5)
+            found = scene.stack.sql("orders", f"SELECT count(*) FROM outbox WHERE {of_these}")  # noqa: S608
+            kept = max(kept, int(found[0][0]))
+    assert kept, "what no queue takes has left the outbox"
+    for redemption in begun:
+        scene.neighbourhood.end_redemption(redemption, member, fetch=False)
 
 
 def poison(scene: Scene, times: int = 3) -> None:

@@ -158,23 +158,27 @@ class Neighbourhood:
             self.staff.send("POST", "/attendances", 200, 201, json=body)
             placed.came.add((title, person))
         if deed < REDEEM_OF_100:
-            self._redeem(placed, member, deed)
+            self.end_redemption(self.ask_for_reward(placed, member), member, fetch=bool(deed % 2))
 
-    def _redeem(self, placed: Placed, member: Neighbour, deed: int) -> None:
+    def ask_for_reward(self, placed: Placed, member: Neighbour) -> str:
+        """Id of a redemption that has begun."""
         key = {"Idempotency-Key": uuid4().hex}
         path = f"/rewards/{self._reward}/redemptions"
-        redemption = member.send("POST", path, 202, json=self._redemption, headers=key).json()
-        placed.redemptions[redemption["id"]] = member.actor.id
+        redemption = str(member.send("POST", path, 202, json=self._redemption, headers=key).json()["id"])
+        placed.redemptions[redemption] = member.actor.id
+        return redemption
+
+    def end_redemption(self, redemption_id: str, member: Neighbour, *, fetch: bool) -> None:
+        """Wait for what becomes of it; then fetch the reward, or give it back."""
         end = time.monotonic() + PATIENCE_S
-        while redemption["status"] == "requested":
-            assert time.monotonic() < end, f"redemption {redemption['id']} hears nothing"
+        while (redemption := member.send("GET", f"/redemptions/{redemption_id}", 200).json())["status"] == "requested":
+            assert time.monotonic() < end, f"redemption {redemption_id} hears nothing"
             time.sleep(RETRY_S)
-            redemption = member.send("GET", f"/redemptions/{redemption['id']}", 200).json()
-        if redemption["status"] == "confirmed" and deed % 2:
+        if redemption["status"] == "confirmed" and fetch:
             code = {"pickup_code": redemption["pickup_code"]}
             self.staff.send("POST", "/redemptions/collect", 200, 409, json=code)
         elif redemption["status"] == "confirmed":
-            member.send("POST", f"/redemptions/{redemption['id']}/cancel", 200)
+            member.send("POST", f"/redemptions/{redemption_id}/cancel", 200)
 
     def _stir(self, over: threading.Event) -> None:
         """So that every service tells something and hears something, whatever the orders are about."""
