@@ -17,6 +17,6 @@ WORKDIR /app
 COPY . .
 # Readable, whatever mask the checkout was made with.
 RUN chmod -R a+rX . && python -m compileall -q .
-ENV LINLI_HOST=0.0.0.0 LINLI_PORT=8000 LINLI_SECRETS_DIR=/run/secrets LINLI_DRAIN_S=5
+ENV LINLI_HOST=0.0.0.0 LINLI_PORT=8000 LINLI_SECRETS_DIR=/run/secrets LINLI_DRAIN_S=5 LINLI_METRICS_PORT=9464
 USER 10001:10001
 EXPOSE 8000

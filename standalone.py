@@ -28,6 +28,7 @@ from chassis import embedded_postgres, migrations
 from chassis.background import running
 from chassis.bus import Bus, InProcessBus
 from chassis.embedded_postgres import EmbeddedPostgres
+from chassis.metrics import Metrics, serving
 from chassis.server import Server, say
 from chassis.service import Runtime, Service, build_app, build_runtime
 from chassis.settings import Settings
@@ -52,13 +53,15 @@ class Stack:
     gateway: ASGIApp
     apps: Mapping[str, FastAPI]
     runtimes: Mapping[str, Runtime]
+    metrics: Metrics
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Start the services, stop them when the block ends."""
+    async def running(self, settings: Settings) -> AsyncIterator[None]:
+        """Start the services and tell their figures; stop them when the block ends."""
         async with AsyncExitStack() as stack:
             for app in self.apps.values():
                 await stack.enter_async_context(app.router.lifespan_context(app))
+            await stack.enter_async_context(serving(self.metrics, settings.host, settings.metrics_port))
             yield
 
     def stop_streams(self) -> None:
@@ -77,7 +80,7 @@ async def build_stack(
     database_prefix: str = "linli",
 ) -> Stack:
     """Bring every database to the current schema and build every part. `lookup_keys`: PEM by name in `LOOKS_UP`."""
-    world = world or shared_world()
+    world, metrics = world or shared_world(), Metrics()
     bus = bus or InProcessBus()
     signers = {name: Signer(lookup_keys[name]) for name in LOOKS_UP}
     public_keys = {name: signer.public_keys() for name, signer in signers.items()}
@@ -91,12 +94,18 @@ async def build_stack(
     for service in SERVICES:
         url = await _database(server_url, f"{database_prefix}_{service.name}", service)
         runtimes[service.name] = build_runtime(
-            settings, world, url, members, signer=signers.get(service.name), service_keys=public_keys
+            settings,
+            world,
+            url,
+            members,
+            signer=signers.get(service.name),
+            service_keys=public_keys,
+            metrics=metrics,
         )
         apps[service.name] = build_app(service, runtimes[service.name], bus)
     names = Names(members, signers["gateway"])
-    gateway = build_gateway(load_document(), apps, runtimes["members"].verifier, names, settings, world)
-    return Stack(gateway, apps, runtimes)
+    gateway = build_gateway(load_document(), apps, runtimes["members"].verifier, names, settings, world, metrics)
+    return Stack(gateway, apps, runtimes, metrics)
 
 
 async def _database(server_url: str, name: str, service: Service) -> str:
@@ -110,7 +119,8 @@ async def serve(
 ) -> None:
     """Run until a signal, or until the embedded database ends."""
     stack = await build_stack(settings, server_url, lookup_keys)
-    server = Server(stack.gateway, settings.host, settings.port, on_stop=stack.stop_streams, during=stack.running())
+    during = stack.running(settings)
+    server = Server(stack.gateway, settings.host, settings.port, on_stop=stack.stop_streams, during=during)
     async with running(*[_end_with(database, server)] if database else []):
         await server.serve()
     say("stopped")

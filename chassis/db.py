@@ -70,6 +70,8 @@ class Database:
         self.url = url
         self.outbox_written = asyncio.Event()
         self._turns = asyncio.Semaphore(pool_size)
+        # How many, since the process began, had to wait for a connection.
+        self.waits = 0
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size + 1,  # the relay's
@@ -137,6 +139,7 @@ class Database:
         The pool gives a connection that comes back to whoever asks just then, and lets others wait until they fail.
         """
         self.pulse.require()
+        self.waits += self._turns.locked()
         try:
             async with asyncio.timeout(POOL_TIMEOUT_S if self._turns.locked() else None):
                 await self._turns.acquire()

@@ -11,6 +11,7 @@ as they are, for a copy that can handle them.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -51,6 +52,9 @@ class Inbox:
     def __init__(self, db: Database, handlers: Handlers) -> None:
         self._db = db
         self._handlers = {kind.type: handler for kind, handler in handlers.items()}
+        # Since the process began: events that had their effect, by type, and attempts that failed.
+        self.handled: Counter[str] = Counter()
+        self.failures = 0
 
     async def receive(self, documents: Sequence[str]) -> None:
         """Return when every document's effect or its row in `parked` has committed; raise when the database is down."""
@@ -111,6 +115,7 @@ class Inbox:
             fresh = await self._note(session, ready)
             for handler, run in groupby(fresh, key=lambda envelope: self._handlers[envelope.type]):
                 await _handle(session, handler, list(run))
+        self.handled.update(envelope.type for envelope in fresh)
 
     async def _note(self, session: AsyncSession, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         """Insert the inbox rows; returns the envelopes that were not there before."""
@@ -141,6 +146,7 @@ class Inbox:
         return set((await session.scalars(known)).all())
 
     async def _park(self, envelope: Envelope[Event], error: Exception) -> None:
+        self.failures += 1
         log.warning("event_parked", type=envelope.type, event_id=str(envelope.id), cause=repr(error))
         async with self._db.transaction() as session:
             await _park_envelope(session, envelope, repr(error), attempts=1)
@@ -189,9 +195,11 @@ class Inbox:
                     await _handle(session, self._handlers[fresh.type], [fresh])
                 await session.execute(delete(parked).where(parked.c.id == row_id))
                 await let_next_follow(session, envelope.partitionkey)
+            self.handled[envelope.type] += 1
         except Exception as error:
             if is_nobodys_fault(error):
                 raise
+            self.failures += 1
             async with self._db.transaction() as session:
                 await count_attempt(session, row_id, error)
 

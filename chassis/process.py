@@ -5,13 +5,17 @@ Copies of a service share its database and its queue, and elect the relay among 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx
+from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from chassis.entry import run
 from chassis.lookups import LOOKUP_TIMEOUT_S
+from chassis.metrics import Metrics, serving
 from chassis.rabbit import RabbitBus
 from chassis.server import Server, say
 from chassis.service import Service, build_app, build_runtime
@@ -23,6 +27,12 @@ from chassis.world import shared_world
 def main(service: Service) -> int:
     """Run the service until a signal; returns the process's exit code."""
     return run(service.name, partial(serve, service))
+
+
+@asynccontextmanager
+async def _during(app: FastAPI, metrics: Metrics, settings: Settings) -> AsyncIterator[None]:
+    async with app.router.lifespan_context(app), serving(metrics, settings.host, settings.metrics_port):
+        yield
 
 
 async def serve(service: Service, settings: Settings) -> bool:
@@ -44,7 +54,7 @@ async def serve(service: Service, settings: Settings) -> bool:
             settings.port,
             on_stop=runtime.stopping.set,
             drain_s=settings.drain_s,
-            during=app.router.lifespan_context(app),
+            during=_during(app, runtime.metrics, settings),
         )
         try:
             await server.serve()

@@ -37,10 +37,12 @@ from chassis.db import Database, is_down
 from chassis.dead_letters import forget_discarded
 from chassis.dead_letters_api import dead_letters_api
 from chassis.errors import Unavailable, answer
+from chassis.figures import Figure, samples
 from chassis.idempotency import forget_old_keys
 from chassis.inbox import Handlers, Inbox, forget_old_events
 from chassis.limits import RequestLimits
 from chassis.lookups import fetch_keys
+from chassis.metrics import Metrics
 from chassis.outbox import Relay
 from chassis.problems import DefectsAnswered, install
 from chassis.settings import Settings
@@ -70,6 +72,7 @@ class Service:
     metadata: MetaData
     revisions: Path
     start: Callable[[Runtime], AbstractAsyncContextManager[Any]]
+    figures: Sequence[Figure] = ()
 
     def all_apis(self) -> Sequence[Api]:
         """Its own routes, and those every service has for operators."""
@@ -99,6 +102,7 @@ class Runtime:
     arrivals: Arrivals
     members: httpx.AsyncClient
     stopping: asyncio.Event
+    metrics: Metrics
     signer: Signer | None = None
     service_keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -111,6 +115,7 @@ def build_runtime(
     *,
     signer: Signer | None = None,
     service_keys: Mapping[str, Mapping[str, Any]] | None = None,
+    metrics: Metrics | None = None,
 ) -> Runtime:
     """The parts of one service that depend on where it runs. `signer` signs its look-ups at members, if any."""
     db = Database(database_url, world)
@@ -124,6 +129,7 @@ def build_runtime(
         arrivals=Arrivals(db, settings.arrival_wait_s),
         members=members,
         stopping=asyncio.Event(),
+        metrics=metrics or Metrics(),
         signer=signer,
         service_keys=dict(service_keys or {}),
     )
@@ -162,7 +168,9 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
     app.state.runtime, app.state.bus = runtime, bus
     app.add_middleware(RequestLimits)
     app.add_middleware(DefectsAnswered)
-    app.add_middleware(RequestContext, world=runtime.world, part=service.name)
+    metrics = runtime.metrics
+    metrics.add(service.name, partial(samples, runtime.db, inbox, bus, service.figures))
+    app.add_middleware(RequestContext, world=runtime.world, part=service.name, requests=metrics.requests)
     return app
 
 

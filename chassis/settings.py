@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     # The deployment's word that `host`, though not loopback, is reached from the machine's loopback only.
     published_on_loopback: bool = False
+    # Where it answers `GET /metrics`, for Prometheus; nowhere without it.
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     # How long a process that was told to stop goes on answering, so that whoever routes to it notices.
     drain_s: Annotated[float, Field(ge=0, le=60)] = 0
     log_format: Literal["text", "json"] = "json"

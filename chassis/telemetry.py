@@ -18,6 +18,7 @@ import structlog
 from opentelemetry.trace import Span, SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.metrics import Requests
 from chassis.tracing import TRACEPARENT, current_trace_id, span, traceparent, tracer, within
 from chassis.world import World
 
@@ -73,10 +74,11 @@ class RequestContext:
     `outermost`: the callers are strangers, who do not say to which trace a request belongs.
     """
 
-    def __init__(self, app: ASGIApp, world: World, part: str, *, outermost: bool = False) -> None:
+    def __init__(self, app: ASGIApp, world: World, part: str, requests: Requests, *, outermost: bool = False) -> None:
         self._app = app
         self._world = world
         self._part = part
+        self._requests = requests
         self._outermost = outermost
         # By itself a logger is put together anew for every line.
         self._log = log.bind()
@@ -108,12 +110,17 @@ class RequestContext:
                     finally:
                         _describe(made, scope, status, request_id)
         finally:
-            took_ms = round((time.perf_counter() - started) * 1000, 1)
+            took_s = time.perf_counter() - started
             # Asked every few seconds by whoever watches the process.
             if scope["path"] not in HEALTH_PATHS or status != 200:
                 self._log.info(
-                    "request", method=scope["method"], path=quote(scope["path"]), status=status, took_ms=took_ms
+                    "request",
+                    method=scope["method"],
+                    path=quote(scope["path"]),
+                    status=status,
+                    took_ms=round(took_s * 1000, 1),
                 )
+                self._requests.count(self._part, scope["method"], route_template(scope), status, took_s)
             _context.reset(outside)
 
     def _span(self, scope: Scope) -> AbstractContextManager[Span]:

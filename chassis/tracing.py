@@ -116,8 +116,11 @@ def announced(name: str, parent: str | None) -> str | None:
 @contextmanager
 def together(name: str, parents: Sequence[str | None], kind: SpanKind = SpanKind.INTERNAL) -> Iterator[None]:
     """One piece of work for all of these `traceparent`s: see the module."""
+    if _tracer is None:
+        yield
+        return
     known = sorted({parent for parent in parents if parent is not None})
-    if _tracer is None or not known:
+    if not known:
         yield
     elif len(known) == 1:
         with span(name, kind, parent=known[0]):

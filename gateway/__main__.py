@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import httpx
-from starlette.types import ASGIApp
 
 from chassis.entry import run
 from chassis.lookups import fetch_keys
+from chassis.metrics import Metrics, Sample, serving
 from chassis.server import Server
 from chassis.settings import Settings
 from chassis.tokens import GATEWAY_CLOCK_SKEW_S, Verifier, signer_from
@@ -29,20 +30,36 @@ OPEN_FILES_WANTED = 20_000
 async def serve(settings: Settings) -> bool:
     """Run until a signal; whether it ever answered anything."""
     signer = signer_from(settings.lookup_key, "LINLI_LOOKUP_KEY")
-    world, streams = World(), Streams()
+    world, streams, metrics = World(), Streams(), Metrics()
     async with open_session() as session, aclosing(RateLimits(settings)) as limits:
-        upstreams: dict[str, ASGIApp] = {
+        upstreams: dict[str, HttpUpstream] = {
             name: HttpUpstream(session, url, streams) for name, url in settings.service_urls.items()
         }
+        metrics.add("gateway", partial(_samples, upstreams))
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
             verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
             gateway = build_gateway(
-                load_document(), upstreams, verifier, Names(members, signer), settings, world, limits
+                load_document(), upstreams, verifier, Names(members, signer), settings, world, metrics, limits
             )
-            server = Server(gateway, settings.host, settings.port, on_stop=streams.end, drain_s=settings.drain_s)
+            server = Server(
+                gateway,
+                settings.host,
+                settings.port,
+                on_stop=streams.end,
+                drain_s=settings.drain_s,
+                during=serving(metrics, settings.host, settings.metrics_port),
+            )
             await server.serve()
     return server.started
+
+
+async def _samples(upstreams: Mapping[str, HttpUpstream]) -> Sequence[Sample]:
+    about = "Requests that a service did not answer to the end"
+    return [
+        Sample("linli_upstream_failures_total", about, upstream.failures, "counter", ("upstream", name))
+        for name, upstream in upstreams.items()
+    ]
 
 
 def allow_open_files() -> None:

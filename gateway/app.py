@@ -14,6 +14,7 @@ from chassis.errors import InternalError, MethodNotAllowed, Refusal, Unauthentic
 from chassis.headers import CLIENT_ADDRESS_HEADER
 from chassis.i18n import negotiate
 from chassis.limits import RequestLimits
+from chassis.metrics import Metrics
 from chassis.settings import Settings
 from chassis.telemetry import ROUTE_TEMPLATE, RequestContext
 from chassis.tokens import Principal, Verifier
@@ -40,12 +41,13 @@ def build_gateway(
     names: Names,
     settings: Settings,
     world: World,
+    metrics: Metrics,
     limits: RateLimits | None = None,
 ) -> ASGIApp:
     """The door before the given services; `document` is the merged OpenAPI document. `limits`: else of the settings."""
     limits = limits or RateLimits(settings)
     gateway = Gateway(document, upstreams, verifier, names, limits, Addresses(settings.proxies), world)
-    return RequestContext(RequestLimits(gateway), world, "gateway", outermost=True)
+    return RequestContext(RequestLimits(gateway), world, "gateway", metrics.requests, outermost=True)
 
 
 class Gateway:

@@ -100,6 +100,8 @@ class HttpUpstream:
         self._session = session
         self._origin = URL(origin)
         self._streams = streams
+        # Since the process began.
+        self.failures = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = Body(receive)
@@ -160,6 +162,7 @@ class HttpUpstream:
 
     def _unavailable(self, error: Exception) -> Unavailable:
         # Not its text, which may hold the query or headers.
+        self.failures += 1
         cause = error.__cause__ if isinstance(error, Lost) else error
         log.warning("upstream_failed", upstream=str(self._origin), cause=type(cause).__name__)
         return Unavailable()

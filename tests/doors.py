@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 from starlette.types import ASGIApp
 
+from chassis.metrics import Metrics
 from chassis.settings import Settings
 from chassis.tokens import Signer, Verifier, generate_key
 from chassis.world import World
@@ -58,7 +59,7 @@ def door(
         transport=members or httpx.MockTransport(everybody_is_called_jia), base_url="http://members"
     )
     names = Names(client, Signer(generate_key()))
-    return build_gateway(DOCUMENT, upstreams, Verifier(keys, world.now), names, Settings(**settings), world)
+    return build_gateway(DOCUMENT, upstreams, Verifier(keys, world.now), names, Settings(**settings), world, Metrics())
 
 
 def authorization() -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -16,23 +16,20 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from chassis.bus import Bus, InProcessBus, Letter, Subscriber
+from chassis.bus import Bus, InProcessBus, Letter
 from chassis.db import Database
 from chassis.rabbit import RabbitBus
-from chassis.settings import Settings
 from chassis.telemetry import Origin, following
-from chassis.tokens import generate_key
 from chassis.topology import declare, topology_of
 from chassis.tracing import span, together, trace_with, traceparent
 from chassis.world import World
-from deploy.secrets import LOOKS_UP
 from deploy.services import SERVICES
-from services.members.keys import generate_keys
-from standalone import Stack, build_stack
+from standalone import Stack
 from tests.chassis.buses import eventually
 from tests.chassis.parts import must_fail, registered
 from tests.chassis.toy import SERVICE as TOY
 from tests.harness import Databases, Person, run_service
+from tests.whole import linli
 
 PHONE = "19912345678"
 EVENT_ID = "0198c0de-0000-7000-8000-000000000001"
@@ -51,25 +48,6 @@ def traced() -> Iterator[InMemorySpanExporter]:
         trace_with(None)
 
 
-class Shared:
-    """One bus for all services of the process, which whoever made it runs."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-
-    def subscribe(self, subscriber: Subscriber) -> None:
-        self._bus.subscribe(subscriber)
-
-    async def publish(self, letters: Sequence[Letter]) -> list[Exception | None]:
-        return await self._bus.publish(letters)
-
-    def running(self) -> AbstractAsyncContextManager[object]:
-        return nullcontext()
-
-    def trouble(self) -> str | None:
-        return self._bus.trouble()
-
-
 class Forgetful(InProcessBus):
     """The weaker part of a control: it loses the trace."""
 
@@ -79,19 +57,6 @@ class Forgetful(InProcessBus):
     def _without(self, letter: Letter) -> Letter:
         wire = {name: value for name, value in json.loads(letter.document).items() if name != "traceparent"}
         return Letter(letter.event_id, letter.routing_key, json.dumps(wire))
-
-
-@asynccontextmanager
-async def linli(databases: Databases, server_url: str, bus: Bus) -> AsyncIterator[Stack]:
-    """Every part, on the given bus, while the process traces."""
-    made = generate_keys()
-    settings = Settings.read({"environment": "development", "operator_password": "linli-development", **made})
-    lookup_keys = {name: generate_key() for name in LOOKS_UP}
-    prefix = databases.prefix_for(SERVICES)
-    stack = await build_stack(settings, server_url, lookup_keys, bus=Shared(bus), database_prefix=prefix)
-    async with bus.running(), stack.running():
-        yield stack
-        stack.stop_streams()
 
 
 async def ask_for_a_code(stack: Stack) -> httpx.Response:

@@ -14,6 +14,7 @@ from chassis.settings import BadSetting
 from services.notify.api import deliveries, dev, messages, stream
 from services.notify.channels import Channel, SandboxChannel
 from services.notify.deliveries import Sender
+from services.notify.figures import FIGURES
 from services.notify.handlers import HANDLERS
 from services.notify.lookups import Lookups
 from services.notify.models import Base
@@ -66,4 +67,5 @@ SERVICE = Service(
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
     start=start,
+    figures=FIGURES,
 )

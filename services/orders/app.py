@@ -12,6 +12,7 @@ from chassis.service import Runtime, Service
 from services.orders.api import attendance, bookings, claims, redemptions, reviews
 from services.orders.bookings import take_seats
 from services.orders.claims import accept_claims
+from services.orders.figures import FIGURES
 from services.orders.handlers import HANDLERS
 from services.orders.leases import release_expired
 from services.orders.models import Base
@@ -45,4 +46,5 @@ SERVICE = Service(
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
     start=start,
+    figures=FIGURES,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from chassis.background import every, running
 from chassis.service import HOUSEKEEPING_S, Runtime, Service
 from services.points.api import leaderboards, points
+from services.points.figures import FIGURES
 from services.points.handlers import HANDLERS
 from services.points.holds import EXPIRY_POLL_S, release_expired
 from services.points.models import Base
@@ -38,4 +39,5 @@ SERVICE = Service(
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
     start=start,
+    figures=FIGURES,
 )
