@@ -46,6 +46,7 @@ from chassis.metrics import Metrics
 from chassis.outbox import Relay
 from chassis.problems import DefectsAnswered, install
 from chassis.settings import Settings
+from chassis.status_api import status_api
 from chassis.telemetry import HEALTH_PATHS, RequestContext
 from chassis.tokens import Signer, Verifier
 from chassis.world import World
@@ -76,7 +77,7 @@ class Service:
 
     def all_apis(self) -> Sequence[Api]:
         """Its own routes, and those every service has for operators."""
-        return [*self.apis, audit_api(self.name), dead_letters_api(self.name)]
+        return [*self.apis, audit_api(self.name), dead_letters_api(self.name), status_api(self.name, self.figures)]
 
     def all_handlers(self, cutoffs: Cutoffs) -> Handlers:
         """Its own subscriptions, and those every service has for the sake of rights and tokens."""

@@ -1,4 +1,5 @@
-"""What the gateway answers by itself: liveness, the OpenAPI document, a page that shows it, and the start page."""
+"""What the gateway answers by itself: liveness, the OpenAPI document and a page that shows it, the start page, and the
+operators' page."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Any
 
 import orjson
 from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from gateway.operate import operators_page
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 STYLE = (
@@ -27,6 +30,7 @@ class Pages:
             "/healthz": JSONResponse({"status": "alive"}),
             "/api/v1/openapi.json": Response(openapi, media_type="application/json"),
             "/api/v1/docs": _html("Linli API", _operations(document)),
+            **operators_page(),
         }
 
     def find(self, path: str) -> Response | None:
@@ -36,9 +40,10 @@ class Pages:
 
 START_PAGE = (
     "<h1>邻里 Linli</h1>"
-    '<p lang="zh-CN">邻里服务平台已就绪。网页客户端尚未构建；接口说明见 <a href="/api/v1/docs">/api/v1/docs</a>。</p>'
+    '<p lang="zh-CN">邻里服务平台已就绪。网页客户端尚未构建；接口说明见 <a href="/api/v1/docs">/api/v1/docs</a>，'
+    '运维见 <a href="/operate">/operate</a>。</p>'
     '<p lang="en">The neighbourhood service marketplace is running. No web client is built here; the API is '
-    'described at <a href="/api/v1/docs">/api/v1/docs</a>.</p>'
+    'described at <a href="/api/v1/docs">/api/v1/docs</a>, operation is at <a href="/operate">/operate</a>.</p>'
 )
 
 
