@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -108,15 +108,6 @@ class Databases:
         for database in (f"{prefix}_{service}" for service in SERVICE_NAMES):
             self._made.append(database)
             self._roles += [f"{database}_migrator", f"{database}_app"]
-        return prefix
-
-    def prefix_for(self, services: Iterable[Service]) -> str:
-        """What the names of databases begin with that somebody else makes for these services; they go with this run."""
-        prefix = f"{self._run}_{len(self._made)}"
-        for service in services:
-            name = f"{prefix}_{service.name}"
-            self._made.append(name)
-            self._roles += [f"{name}_migrator", f"{name}_app"]
         return prefix
 
     async def _execute(self, *statements: str) -> None:

@@ -17,7 +17,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from chassis.errors import TooManyRequests
 from chassis.settings import BadSetting, Settings
 from gateway import shared_limits
-from gateway.limits import CODE_ROUTE, RateLimits, Windows
+from gateway.limits import RateLimits, Windows
 from gateway.shared_limits import TRY_AGAIN_S, SharedLimiter
 from tests.chassis.parts import must_fail
 from tests.proxy import Proxy, proxy_to
@@ -65,9 +65,9 @@ async def test_codes_are_counted_together_by_address(redis_url: str) -> None:
     address = uuid4().hex
     async with copies(redis_url, otp_address_limit="3/hour") as made:
         for limits in made:
-            await limits.count(uuid4().hex, address, CODE_ROUTE)
+            await limits.count(uuid4().hex, address, "/api/v1/auth/otp")
         with pytest.raises(TooManyRequests):
-            await made[0].count(uuid4().hex, address, CODE_ROUTE)
+            await made[0].count(uuid4().hex, address, "/api/v1/auth/otp")
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from chassis.bus import Bus, Letter, Subscriber
 from chassis.settings import Settings
 from chassis.tokens import generate_key
 from deploy.secrets import LOOKS_UP
-from deploy.services import SERVICES
 from services.members.keys import generate_keys
 from standalone import Stack, build_stack
 from tests.harness import Databases
@@ -40,7 +39,7 @@ async def linli(databases: Databases, server_url: str, bus: Bus) -> AsyncIterato
     made = generate_keys()
     settings = Settings.read({"environment": "development", "operator_password": "linli-development", **made})
     lookup_keys = {name: generate_key() for name in LOOKS_UP}
-    prefix = databases.prefix_for(SERVICES)
+    prefix = databases.prefix("whole")
     stack = await build_stack(settings, server_url, lookup_keys, bus=Shared(bus), database_prefix=prefix)
     async with bus.running(), stack.running(settings):
         yield stack

@@ -12,14 +12,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path.cwd()))
 
 from chassis import process
 from chassis.inbox import Inbox
-from chassis.world import World
+from chassis.world import shared_world
 
 TOLD = Path("/tmp/die-at")  # noqa: S108 - a file system of this container only
 
@@ -49,7 +49,8 @@ def die_where_told(name: str) -> None:
 
 def main(service: str) -> int:
     Inbox.receive = receive  # type: ignore[method-assign,assignment]
-    process.World = partial(World, failpoint=die_where_told)  # type: ignore[attr-defined,assignment]
+    world = replace(shared_world(), failpoint=die_where_told)
+    process.shared_world = lambda: world  # type: ignore[attr-defined]
     return process.main(importlib.import_module(f"services.{service}.app").SERVICE)
 
 

@@ -168,7 +168,7 @@ async def neighbourhood(databases: Databases) -> AsyncIterator[Scene]:
         **generate_keys(),  # type: ignore[arg-type]
     )
     stack = await build_stack(settings, databases.server_url, keys, database_prefix=databases.prefix("rights"))
-    async with stack.running():
+    async with stack.running(settings):
         scene = Scene(stack, {name: Signer(pem) for name, pem in keys.items()})
         await _furnish(scene)
         await scene.settled()
