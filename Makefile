@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Every start would compile the packages anew where Python may not write beside them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help run up down test test-distributed chaos soak bench check demo generate migration format lock clean asyncapi
+.PHONY: help run up down restart test test-distributed chaos soak bench check demo generate migration format lock clean asyncapi
 .DEFAULT_GOAL := help
 
 help:      ## List these targets
@@ -16,17 +16,23 @@ help:      ## List these targets
 run: .venv/.ready      ## Run every service in one process, with an embedded PostgreSQL
 	@$(PY) standalone.py
 
-up:      ## Run every part as a process of its own, in Docker; DEV=1 for development, SCALE="--scale orders=3"
+up:      ## Run every part as a process of its own, in Docker; DEV=1 for development, EDGE=1 for TLS, SCALE="--scale orders=3"
 	@$(COMPOSE) version >/dev/null 2>&1 || { echo '$(NO_DOCKER)' >&2; exit 1; }
+	@$(if $(and $(DEV),$(filter-out 127.0.0.1,$(EDGE_ADDRESS))),echo '$(NOT_IN_DEV)' >&2; exit 1)
 	@echo 'linli: building the image'
 	@$(COMPOSE) build --quiet
 	@(umask 077 && mkdir -p "$$LINLI_SECRETS")
 	@told=$$($(MAKE_SECRETS)) || exit; \
 	$(SET_UP) && $(COMPOSE) up --wait $(SCALE); code=$$?; \
 	[ -z "$$told" ] || echo "$$told"; \
-	[ $$code != 0 ] || echo "linli: ready on http://$$($(COMPOSE) port gateway 8000)"; \
+	[ $$code != 0 ] || echo "linli: ready on $(READY_AT)"; \
 	exit $$code
 
+restart:      ## Restart a part in Docker, one copy after another: PART=orders
+	@deploy/restart.sh "$(PART)" $(COMPOSE)
+
+# With the edge's network, if there is one.
+down: EDGE := 1
 down:      ## Stop what `make up` started; WIPE=1 removes its data and secrets too
 	@$(COMPOSE) down --remove-orphans $(if $(WIPE),--volumes)
 	@$(if $(WIPE),[ ! -e "$$LINLI_SECRETS/linli_environment" ] || rm -rf "$$LINLI_SECRETS")
@@ -102,8 +108,11 @@ endef
 # The containers' ports, image and secrets (PORT, LINLI_IMAGE, LINLI_SECRETS) are named in docker-compose.yml.
 export LINLI_IMAGE ?= linli
 export LINLI_SECRETS ?= ./secrets
-COMPOSE = docker compose -f docker-compose.yml $(if $(DEV),-f docker-compose.dev.yml)
+COMPOSE = docker compose -f docker-compose.yml $(if $(DEV),-f docker-compose.dev.yml) \
+	$(if $(EDGE),-f docker-compose.edge.yml)
+READY_AT = $(if $(EDGE),https://$$($(COMPOSE) port edge 8443),http://$$($(COMPOSE) port gateway 8000))
 NO_DOCKER = make up needs Docker with Compose 2: https://docs.docker.com/engine/install/
+NOT_IN_DEV = EDGE_ADDRESS: development mode, in which codes can be read, is published on loopback only
 
 # Made in the image, which has the Python for it, by whoever calls: the files are to be theirs.
 MAKE_SECRETS = docker run --rm --network none --user "$$(id -u):$$(id -g)" \

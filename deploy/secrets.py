@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -24,6 +25,7 @@ from chassis.server import say
 from chassis.settings import SERVICE_NAMES
 from chassis.tokens import Signer, generate_key
 from deploy.broker import ADMIN, definitions
+from deploy.certificate import self_signed_certificate
 from services.members.keys import DEVELOPMENT_OPERATOR_PASSWORD, generate_keys
 
 # Who looks something up at members, each with a key of its own.
@@ -80,6 +82,8 @@ def _fresh_secrets(environment: str) -> dict[str, str]:
     fresh |= {f"{name}_lookup_key": generate_key() for name in LOOKS_UP}
     fresh |= {f"{name}_database_url": _database_url(name) for name in SERVICE_NAMES}
     fresh |= {f"{name}_amqp_url": _amqp_url(name) for name in BROKER_USERS}
+    fresh["gateway_redis_url"] = f"redis://gateway:{_password()}@redis:6379/0"
+    fresh["edge_certificate"] = self_signed_certificate()
     return fresh
 
 
@@ -90,6 +94,7 @@ def _derived_from(current: Mapping[str, str]) -> dict[str, str]:
     return {
         "members_lookup_public_keys": json.dumps(public_keys),
         "rabbitmq_definitions": json.dumps(definitions(passwords), indent=2),
+        "redis_users": _redis_users(urlsplit(current["gateway_redis_url"]).password or ""),
     }
 
 
@@ -104,6 +109,13 @@ def _database_url(service: str) -> str:
 
 def _amqp_url(user: str) -> str:
     return f"amqp://{user}:{_password()}@rabbitmq:5672/"
+
+
+def _redis_users(password: str) -> str:
+    """Redis's list of users: the gateway, who may count under its own keys."""
+    password_hash = hashlib.sha256(password.encode()).hexdigest()
+    rights = "~LIMITS:* +@read +@write +@scripting +@connection -@dangerous"
+    return f"user default off\nuser gateway on #{password_hash} {rights}"
 
 
 def _files(folder: Path) -> Iterator[Path]:

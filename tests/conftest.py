@@ -106,9 +106,9 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @contextmanager
-def installation(config: pytest.Config, folder: Path) -> Iterator[FailingStack]:
+def installation(config: pytest.Config, folder: Path, *, edge: bool = False) -> Iterator[FailingStack]:
     """A Linli in containers, not yet up, which a failure's report is about; in the end nothing of it is left."""
-    made = FailingStack(folder)
+    made = FailingStack(folder, edge=edge)
     before = config.stash.get(STACK, made)
     config.stash[STACK] = made
     try:

@@ -16,27 +16,22 @@ RESTART_S = 60
 
 
 class FailingStack(ComposeStack):
-    """An installation of development. Once armed, its services can also be told where to die."""
+    """An installation. Once armed, its services can also be told where to die."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._files = ["docker-compose.yml", "docker-compose.dev.yml"]
+    def __init__(self, folder: Path, *, edge: bool = False) -> None:
+        super().__init__(folder, edge=edge)
+        self._armed = False
 
     def arm(self) -> None:
         """From the next `up`, run the services by `crashing.py`."""
-        self._files.append(OVERLAY)
+        self._armed = True
 
     @property
-    def _command(self) -> list[str]:
-        return ["docker", "compose", *(word for file in self._files for word in ("-f", file))]
+    def _overlays(self) -> list[str]:
+        return super()._overlays + [OVERLAY] * self._armed
 
     def make(self, target: str, *variables: str) -> subprocess.CompletedProcess[str]:
         return super().make(target, f"COMPOSE={shlex.join(self._command)}", *variables)
-
-    def compose(self, *arguments: str, check: bool = True, text: str | None = None) -> str:
-        done = self._run([*self._command, *arguments], RESTART_S * 2, text)
-        assert done.returncode == 0 or not check, f"{' '.join(arguments)}: {done.stdout}\n{done.stderr}"
-        return done.stdout
 
     def die_at(self, service: str, failpoint: str) -> None:
         """Let the service's process die when it comes by there, and wait until Docker has started it anew."""

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,20 @@ from chassis.settings import SERVICE_NAMES, BadSetting, Settings
 from deploy.secrets import make_secrets
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+class Merging(yaml.SafeLoader):  # type: ignore[misc] # it has no types
+    """Reads Compose's tags `!reset` and `!override`: the value that replaces the one before."""
+
+
+Merging.add_multi_constructor("!", lambda loader, _, node: loader.construct_sequence(node))
+
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DEVELOPMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.dev.yml").read_text())
+EDGE: dict[str, Any] = yaml.load((ROOT / "docker-compose.edge.yml").read_text(), Merging)  # noqa: S506 - a SafeLoader
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 PARTS = ("gateway", *SERVICE_NAMES)
+NETWORK = "${EDGE_NETWORK:-10.231.77}"
 # What the image sets.
 IMAGE = dict(re.findall(r"(LINLI_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
 
@@ -55,9 +66,12 @@ def variables_of_development(part: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
+OF_THE_EDGE = {name: one for name, one in EDGE["services"].items() if name not in CONTAINERS}
+
+
+@pytest.mark.parametrize("name", [*CONTAINERS, *OF_THE_EDGE])
 def test_a_container_can_do_little(name: str) -> None:
-    container = CONTAINERS[name]
+    container = {**CONTAINERS, **OF_THE_EDGE}[name]
     assert container["read_only"] is True
     assert container["cap_drop"] == ["ALL"]
     assert "cap_add" not in container
@@ -80,8 +94,42 @@ def test_the_gateway_is_the_one_door() -> None:
     for name, container in CONTAINERS.items():
         assert container["networks"] == (["inner", "outer"] if name == "gateway" else ["inner"])
         assert container.get("ports", []) == (["127.0.0.1:${PORT:-8000}:8000"] if name == "gateway" else [])
+    assert OF_THE_EDGE["edge"]["ports"] == ["${EDGE_ADDRESS:-127.0.0.1}:${PORT:-8443}:8443"]
+    assert EDGE["services"]["gateway"]["ports"] == []
+    assert "ports" not in OF_THE_EDGE["redis"]
     opened = {name: one["ports"] for name, one in DEVELOPMENT["services"].items() if "ports" in one}
     assert opened == {"rabbitmq": ["127.0.0.1:${MANAGEMENT_PORT:-15672}:15672"]}
+
+
+def test_the_gateways_believe_the_edge_and_count_together() -> None:
+    gateway = EDGE["services"]["gateway"]
+    address = OF_THE_EDGE["edge"]["networks"]["edge"]["ipv4_address"]
+    assert gateway["environment"] == {"LINLI_PROXIES": address}
+    assert gateway["secrets"] == [{"source": "gateway_redis_url", "target": "linli_redis_url"}]
+    assert gateway["networks"] == ["inner", "edge"]
+    assert gateway["deploy"]["replicas"] == 2
+    [addresses] = EDGE["networks"]["edge"]["ipam"]["config"]
+    subnet, given_out = (ip_network(addresses[name].replace(NETWORK, "10.0.0")) for name in ("subnet", "ip_range"))
+    fixed = ip_address(address.replace(NETWORK, "10.0.0"))
+    assert fixed in subnet
+    assert fixed not in given_out, "somebody else could have it"
+
+
+def test_no_standard_port_of_a_database_broker_or_cache_is_published() -> None:
+    files = [COMPOSE, DEVELOPMENT, EDGE]
+    published = [port for one in files for container in one["services"].values() for port in container.get("ports", [])]
+    assert published
+    for port in published:
+        assert re.search(r"127\.0\.0\.1", port.partition(":$")[0])
+        assert not {"5432", "5672", "6379"} & set(re.findall(r"\d+", port))
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1"])  # noqa: S104 - what must be refused
+def test_a_development_installation_has_no_edge_on_the_network(address: str) -> None:
+    command = ["make", "up", "DEV=1", "EDGE=1", f"EDGE_ADDRESS={address}", "COMPOSE=true"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "published on loopback only" in done.stderr
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -97,11 +145,13 @@ def test_a_part_is_given_its_own_secrets_and_no_others(part: str) -> None:
 
 def test_every_secret_that_is_made_is_given_to_somebody(tmp_path: Path) -> None:
     made = make_secrets(tmp_path, "production")
-    assert COMPOSE["secrets"].keys() == made.keys()
-    assert {name: one["file"] for name, one in COMPOSE["secrets"].items()} == {
+    declared = {**COMPOSE["secrets"], **EDGE["secrets"]}
+    assert {name: one["file"] for name, one in declared.items()} == {
         name: f"${{LINLI_SECRETS:-./secrets}}/{name}" for name in made
     }
-    assert {source for name in CONTAINERS for source in secrets_of(name).values()} == made.keys()
+    containers = [*CONTAINERS.values(), *EDGE["services"].values()]
+    given = [secret for container in containers for secret in container.get("secrets", [])]
+    assert {_target_and_source(secret)[1] for secret in given} == made.keys()
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -10,18 +10,21 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from chassis.settings import SERVICE_NAMES
 from chassis.tokens import Signer
 from deploy.secrets import LOOKS_UP, NotThisInstallation, make_secrets
 from services.members.keys import DEVELOPMENT_OPERATOR_PASSWORD
 
-DERIVED = {"members_lookup_public_keys", "rabbitmq_definitions"}
+DERIVED = {"members_lookup_public_keys", "rabbitmq_definitions", "redis_users"}
 
 
 def kept(folder: Path) -> dict[str, str]:
@@ -45,6 +48,8 @@ def agree(folder: Path) -> bool:
         passwords.keys() == urls.keys()
         and all(is_hash_of(str(urlsplit(url).password), passwords[name]) for name, url in urls.items())
         and json.loads(secrets["members_lookup_public_keys"]) == public
+        and hashlib.sha256(str(urlsplit(secrets["gateway_redis_url"]).password).encode()).hexdigest()
+        in secrets["redis_users"]
     )
 
 
@@ -88,6 +93,20 @@ def test_when_it_dies_the_next_run_completes_what_is_there(tmp_path: Path, lost:
     make_secrets(tmp_path, "production")
     assert before.items() <= kept(tmp_path).items()
     assert agree(tmp_path)
+
+
+def test_the_edge_has_a_key_and_its_certificate_and_keeps_one_that_was_put_there(tmp_path: Path) -> None:
+    pem = make_secrets(tmp_path, "production")["edge_certificate"].encode()
+    key, certificate = serialization.load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+    assert certificate.public_key() == key.public_key()
+    assert certificate.not_valid_after_utc - certificate.not_valid_before_utc > timedelta(days=3650)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+    (tmp_path / "edge_certificate").unlink()
+    (tmp_path / "edge_certificate").write_text("one's own")
+    (tmp_path / "orders_amqp_url").unlink()
+    make_secrets(tmp_path, "production")
+    assert (tmp_path / "edge_certificate").read_text() == "one's own"
 
 
 def test_only_the_folder_s_owner_gets_in_and_containers_can_read(tmp_path: Path) -> None:

@@ -28,14 +28,15 @@ OF_MAKE = frozenset({"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"})
 
 
 class ComposeStack:
-    """One project: its containers, networks, volumes and secrets. `development` is what `DEV=1` says."""
+    """One project: its containers, networks, volumes and secrets. `development` is `DEV=1`, `edge` is `EDGE=1`."""
 
-    def __init__(self, folder: Path, *, development: bool = True) -> None:
+    def __init__(self, folder: Path, *, development: bool = True, edge: bool = False) -> None:
         self.development = development
+        self.edge = edge
         self.secrets = folder / "secrets"
         self.project = f"linli-tests-{uuid4().hex[:8]}"
         self.port, self.management_port = free_ports(2)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if edge else 'http'}://127.0.0.1:{self.port}"
         self.management_url = f"http://127.0.0.1:{self.management_port}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if name not in OF_MAKE and name[:6] != "LINLI_"},
@@ -44,6 +45,7 @@ class ComposeStack:
             "LINLI_SECRETS": str(self.secrets),
             "PORT": str(self.port),
             "MANAGEMENT_PORT": str(self.management_port),
+            "EDGE_NETWORK": f"10.{self.port % 200}.{self.management_port % 250}",
         }
 
     def up(self, scale: Mapping[str, int] | None = None) -> str:
@@ -59,7 +61,7 @@ class ComposeStack:
         self.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", *scales, *copies)
 
     def make(self, target: str, *variables: str) -> subprocess.CompletedProcess[str]:
-        mode = ["DEV=1"] if self.development else []
+        mode = ["DEV=1"] * self.development + ["EDGE=1"] * self.edge
         return self._run(["make", "--no-print-directory", target, *mode, *variables], UP_TIMEOUT_S)
 
     def remove(self) -> None:
@@ -69,11 +71,18 @@ class ComposeStack:
         shutil.rmtree(self.secrets, ignore_errors=True)
         assert done.returncode == 0, done.stderr
 
+    @property
+    def _overlays(self) -> list[str]:
+        return ["docker-compose.dev.yml"] * self.development + ["docker-compose.edge.yml"] * self.edge
+
+    @property
+    def _command(self) -> list[str]:
+        files = ["docker-compose.yml", *self._overlays]
+        return ["docker", "compose", *(word for file in files for word in ("-f", file))]
+
     def compose(self, *arguments: str, check: bool = True, text: str | None = None) -> str:
         """What `docker compose` with these arguments printed."""
-        overlay = ["-f", "docker-compose.dev.yml"] if self.development else []
-        command = ["docker", "compose", "-f", "docker-compose.yml", *overlay, *arguments]
-        done = self._run(command, DOCKER_TIMEOUT_S, text)
+        done = self._run([*self._command, *arguments], DOCKER_TIMEOUT_S, text)
         assert done.returncode == 0 or not check, f"{' '.join(arguments)}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
