@@ -25,7 +25,7 @@ STRANGERS_WINDOW = timedelta(hours=1)
 
 
 async def count_try(session: AsyncSession, username: bytes, address: bytes) -> int:
-    """Count a try for the username from the address (indexes); for how many seconds none is taken, zero: this is."""
+    """Count a try for the username from the address (both indexes); for how many seconds none is taken, zero: it is."""
     here = {"username_index": username, "address_index": address}
     wait_s = await _count(session, AddressTries, here, ADDRESS_TRIES_MAX, ADDRESS_WINDOW)
     if wait_s or await is_familiar(session, username, address):
