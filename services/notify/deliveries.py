@@ -31,6 +31,10 @@ RETRY_PAUSE_S = (1, 5, 15, 60, 300)
 ATTEMPT_TIMEOUT_S = 10.0
 LEASE_S = 30
 SENDING_MAX = 8
+# To one person, about what they did: who books and cancels all day long does it at our expense. Sign-in codes have caps
+# of their own, in members.
+SMS_A_DAY_MAX = 30
+DAY = timedelta(days=1)
 POLL_S = 1.0
 DRAIN_S = 5.0
 
@@ -141,6 +145,8 @@ class Sender:
             return Outcome("error", "interrupted")
         if delivery.expires_at is not None and delivery.expires_at <= self._db.world.now():
             return Outcome("skipped", "expired")
+        if await self._is_one_too_many(delivery):
+            return Outcome("skipped", "too many")
         channel = self._channels.get(delivery.channel)
         if channel is None:
             return Outcome("skipped", "no channel")
@@ -149,6 +155,23 @@ class Sender:
                 return await self._hand_over(delivery, channel)
         except Exception as error:
             return Outcome("error", type(error).__name__)
+
+    async def _is_one_too_many(self, delivery: Delivery) -> bool:
+        """Whether as many as the person may get within a day come before it, sent or still on their way.
+
+        They are counted by their order, not at the moment, so that of several sent at once not each is the last one.
+        """
+        if delivery.person_id is None:
+            return False
+        before = select(Delivery.changed_at).where(
+            Delivery.person_id == delivery.person_id,
+            Delivery.id < delivery.id,
+            Delivery.channel == delivery.channel,
+            Delivery.state.in_(["waiting", "sending", "sent"]),
+        )
+        async with self._db.transaction() as session:
+            since = await session.scalar(before.order_by(Delivery.id.desc()).offset(SMS_A_DAY_MAX - 1).limit(1))
+        return since is not None and since > self._db.world.now() - DAY
 
     async def _hand_over(self, delivery: Delivery, channel: Channel) -> Outcome:
         contact = await self._contact(delivery)

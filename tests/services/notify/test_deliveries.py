@@ -1,21 +1,23 @@
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Text, cast, literal_column, select
+from sqlalchemy import Text, cast, func, literal_column, select
 
 from chassis.settings import Settings
 from contracts.members import SignInChallenged
 from contracts.notify import MessageDelivered, MessageFailed
 from services.notify import deliveries
 from services.notify.app import SERVICE
-from services.notify.deliveries import LEASE_S, Outcome, Sender, settle
+from services.notify.deliveries import LEASE_S, SMS_A_DAY_MAX, Outcome, Sender, settle
 from services.notify.lookups import Lookups
 from services.notify.models import Delivery, SandboxSms
 from services.notify.wakes import Wakes
 from services.notify.wording import Wording
+from tests.chassis.parts import must_fail
 from tests.harness import Clock, Person, run_service
 from tests.services.notify.samples import CODE, PHONE, Members, confirmed, eventually, samples
 
@@ -240,3 +242,51 @@ async def _tables_with(service, *needles):
             if any(needle in row for row in rows for needle in needles):
                 found.add(table.name)
     return found
+
+
+async def states_after(notify, bookings):
+    """How the deliveries ended when this many bookings of one person were confirmed at once."""
+    ann = Person().id
+    await notify.receive(*(confirmed(ann) for _ in range(bookings)))
+    return await states_of(notify)
+
+
+async def states_of(notify):
+    async def all_ended():
+        async with notify.db.transaction() as session:
+            rows = (await session.execute(select(Delivery.state, Delivery.cause))).all()
+        return None if {row.state for row in rows} & {"waiting", "sending"} else Counter(map(tuple, rows))
+
+    return await eventually(all_ended)
+
+
+async def never_more_than_a_days_sms(notify):
+    states = await states_after(notify, SMS_A_DAY_MAX + 12)
+    assert states == {("sent", None): SMS_A_DAY_MAX, ("skipped", "too many"): 12}
+
+
+async def test_who_books_and_cancels_all_day_gets_so_many_sms_exactly_and_the_rest_in_the_inbox(databases):
+    async with run_service(SERVICE, databases, members=Members().transport) as notify:
+        await never_more_than_a_days_sms(notify)
+        another = Person()
+        await notify.receive(confirmed(another.id))
+        assert (await states_of(notify))[("sent", None)] == SMS_A_DAY_MAX + 1
+        notify.clock.advance(days=1)
+        async with notify.db.transaction() as session:
+            ann = (await session.scalars(select(Delivery.person_id).order_by(Delivery.id).limit(1))).one()
+        assert ann is not None
+        await notify.receive(confirmed(ann))
+        assert (await states_of(notify))[("sent", None)] == SMS_A_DAY_MAX + 2
+        messages = (await notify.get("/me/messages", person=Person(id=ann), params={"limit": 100})).json()
+        assert len(messages["items"]) == SMS_A_DAY_MAX + 13
+
+
+async def test_control_a_sender_that_counts_what_was_sent_so_far_sends_more(databases, monkeypatch):
+    async def counts_sent(self, delivery):
+        sent = select(func.count()).where(Delivery.person_id == delivery.person_id, Delivery.state == "sent")
+        async with self._db.transaction() as session:
+            return await session.scalar(sent) >= SMS_A_DAY_MAX
+
+    monkeypatch.setattr(Sender, "_is_one_too_many", counts_sent)
+    async with run_service(SERVICE, databases, members=Members().transport) as notify:
+        await must_fail(never_more_than_a_days_sms, notify)
