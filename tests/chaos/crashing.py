@@ -48,8 +48,8 @@ def die_where_told(name: str) -> None:
 
 
 def main(service: str) -> int:
-    Inbox.receive = receive  # type: ignore[method-assign,assignment]
     world = replace(shared_world(), failpoint=die_where_told)
+    Inbox.receive = receive  # type: ignore[method-assign,assignment]
     process.shared_world = lambda: world  # type: ignore[attr-defined]
     return process.main(importlib.import_module(f"services.{service}.app").SERVICE)
 
