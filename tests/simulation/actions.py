@@ -139,8 +139,8 @@ def change_reward(memory: Memory, rng: random.Random, now: datetime) -> Request:
 def schedule_session(memory: Memory, rng: random.Random, now: datetime) -> Request:
     starts = now + timedelta(hours=rng.randint(2, 90))
     body = {
-        "starts_at": starts.isoformat(), "ends_at": (starts + timedelta(hours=2)).isoformat(),
-        "venue": "党群服务中心", "capacity": rng.randint(1, 4),
+        **{"starts_at": starts.isoformat(), "ends_at": (starts + timedelta(hours=2)).isoformat()},
+        **{"venue": "党群服务中心", "capacity": rng.randint(1, 4)},
         "confirmation": rng.choice(["automatic", "coordinator"]),
     }
     return _post("catalog", f"/products/{_any(memory, rng, 'product')}/sessions", _staff(memory, rng), body, "session")
@@ -190,8 +190,8 @@ def rights(memory: Memory, rng: random.Random, now: datetime) -> Request:
 
 # How often each is tried, of all that is tried.
 ACTIONS: dict[Action, int] = {
-    claim: 10, follow_claim: 14, book: 14, follow_booking: 10, attend: 10, void: 4, review: 6,
-    redeem: 12, cancel_redemption: 4, look_for_code: 6, collect: 6,
-    change_session: 8, change_product: 5, change_reward: 3,
-    schedule_session: 2, need: 4, belong: 4, rights: 4,
+    **{claim: 10, follow_claim: 14, book: 14, follow_booking: 10, attend: 10, void: 4, review: 6},
+    **{redeem: 12, cancel_redemption: 4, look_for_code: 6, collect: 6},
+    **{change_session: 8, change_product: 5, change_reward: 3},
+    **{schedule_session: 2, need: 4, belong: 4, rights: 4},
 }

@@ -90,8 +90,8 @@ class _Furnisher:
     async def _offers(self, area: str) -> None:
         for capacity in (1, 2, 3):
             product = {
-                "area_id": area, "kind": "activity", "title": f"邻里活动{capacity}", "summary": "…",
-                "claim_capacity": capacity, "publish": True,
+                **{"area_id": area, "kind": "activity", "title": f"邻里活动{capacity}", "summary": "…"},
+                **{"claim_capacity": capacity, "publish": True},
             }
             made = await self.post("catalog", "/products", product, "product")
             self.memory.offer(made["id"], capacity)
@@ -105,8 +105,8 @@ class _Furnisher:
     async def _session(self, product: str, *, days: int, capacity: int, automatic: bool) -> None:
         starts = self.installation.clock.time + timedelta(days=days)
         body = {
-            "starts_at": starts.isoformat(), "ends_at": (starts + timedelta(hours=2)).isoformat(),
-            "venue": "党群服务中心", "capacity": capacity,
+            **{"starts_at": starts.isoformat(), "ends_at": (starts + timedelta(hours=2)).isoformat()},
+            **{"venue": "党群服务中心", "capacity": capacity},
             "confirmation": "automatic" if automatic else "coordinator",
         }
         made = await self.post("catalog", f"/products/{product}/sessions", body, "session")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from contracts.event import Envelope, Event, parse
 from deploy.services import SERVICES
+from contracts.event import Envelope, Event, parse
 from tests.simulation.databases import KEPT
 from tests.simulation.installation import Installation
 from tests.simulation.invariants.compare import tuples
