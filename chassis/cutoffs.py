@@ -70,14 +70,15 @@ class Cutoffs:
 
     async def _cut_person(self, session: AsyncSession, envelopes: Sequence[Envelope[RoleRevoked]]) -> None:
         for envelope in envelopes:
-            await self._cut(session, envelope.data.person_id, envelope.time)
+            await self.cut(session, envelope.data.person_id, envelope.time)
 
     async def _cut_session(self, session: AsyncSession, envelopes: Sequence[Envelope[SignedOut]]) -> None:
         for envelope in envelopes:
             # A session that ended never gets another token: whatever was signed for it is refused.
-            await self._cut(session, envelope.data.session_id, envelope.time + timedelta(seconds=ACCESS_TOKEN_S))
+            await self.cut(session, envelope.data.session_id, envelope.time + timedelta(seconds=ACCESS_TOKEN_S))
 
-    async def _cut(self, session: AsyncSession, subject_id: UUID, not_before: datetime) -> None:
+    async def cut(self, session: AsyncSession, subject_id: UUID, not_before: datetime) -> None:
+        """Refuse the subject's tokens issued until `not_before`, from this transaction's commit on."""
         await session.execute(
             insert(token_cutoffs)
             .values(subject_id=subject_id, not_before=not_before)

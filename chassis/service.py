@@ -36,7 +36,9 @@ from chassis.cutoffs import Cutoffs, forget_old_cutoffs
 from chassis.db import Database, is_down
 from chassis.dead_letters import forget_discarded
 from chassis.dead_letters_api import dead_letters_api
+from chassis.erasure import SWEEP_POLL_S, Erasure
 from chassis.errors import Unavailable, answer
+from chassis.export import export_api
 from chassis.figures import Figure, samples
 from chassis.idempotency import forget_old_keys
 from chassis.inbox import Handlers, Inbox, forget_old_events
@@ -44,6 +46,7 @@ from chassis.limits import RequestLimits
 from chassis.lookups import fetch_keys
 from chassis.metrics import Metrics
 from chassis.outbox import Relay
+from chassis.personal import Personal
 from chassis.problems import DefectsAnswered, install
 from chassis.settings import Settings
 from chassis.status_api import status_api
@@ -51,7 +54,7 @@ from chassis.telemetry import HEALTH_PATHS, RequestContext
 from chassis.tokens import Signer, Verifier
 from chassis.world import World
 from contracts.event import Event
-from contracts.members import AreaChanged
+from contracts.members import AreaChanged, PersonErased
 
 HOUSEKEEPING_S = 3600
 DATABASE_RETRY_S = 1.0
@@ -72,20 +75,36 @@ class Service:
     handlers: Handlers
     metadata: MetaData
     revisions: Path
+    personal: Personal
     start: Callable[[Runtime], AbstractAsyncContextManager[Any]]
     figures: Sequence[Figure] = ()
 
     def all_apis(self) -> Sequence[Api]:
         """Its own routes, and those every service has for operators."""
-        return [*self.apis, audit_api(self.name), dead_letters_api(self.name), status_api(self.name, self.figures)]
+        return [
+            *self.apis,
+            audit_api(self.name),
+            dead_letters_api(self.name),
+            export_api(self.name, self.personal),
+            status_api(self.name, self.figures),
+        ]
 
-    def all_handlers(self, cutoffs: Cutoffs) -> Handlers:
-        """Its own subscriptions, and those every service has for the sake of rights and tokens."""
-        return {AreaChanged: scopes.copy_areas, **cutoffs.handlers(), **self.handlers}
+    def all_handlers(self, runtime: Runtime) -> Handlers:
+        """Its own subscriptions, and those every service has for the sake of rights, tokens and those who leave."""
+        return {
+            AreaChanged: scopes.copy_areas,
+            **runtime.cutoffs.handlers(),
+            **self.erasure(runtime).handlers(),
+            **self.handlers,
+        }
+
+    def erasure(self, runtime: Runtime) -> Erasure:
+        """How it erases people."""
+        return Erasure(runtime.db, self.personal, runtime.cutoffs)
 
     def subscriptions(self) -> frozenset[type[Event]]:
         """The facts it listens to."""
-        return frozenset({AreaChanged, *Cutoffs.LISTENS_TO, *self.handlers})
+        return frozenset({AreaChanged, PersonErased, *Cutoffs.LISTENS_TO, *self.handlers})
 
 
 @dataclass
@@ -141,7 +160,7 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
 
     Build every application of a process before starting one: what is published before somebody listens is not kept.
     """
-    inbox = Inbox(runtime.db, service.all_handlers(runtime.cutoffs))
+    inbox = Inbox(runtime.db, service.all_handlers(runtime))
     routing_keys = frozenset(kind.routing_key() for kind in service.subscriptions())
     bus.subscribe(Subscriber(service.name, routing_keys, inbox.receive, inbox.bury))
 
@@ -159,6 +178,7 @@ def build_app(service: Service, runtime: Runtime, bus: Bus) -> FastAPI:
                         inbox.run_retries(),
                         runtime.cutoffs.run(),
                         every(HOUSEKEEPING_S, lambda: _keep_house(runtime)),
+                        every(SWEEP_POLL_S, service.erasure(runtime).sweep_due),
                     ),
                 ):
                     yield

@@ -109,6 +109,17 @@ audit_entries = Table(
     info=APPEND_ONLY,
 )
 
+# Who was erased, and when what was written about them since is swept again: never once `next_at` is null.
+erasures = Table(
+    "erasures",
+    _chassis,
+    Column("person_id", Uuid, primary_key=True),
+    Column("erased_at", timestamp, nullable=False),
+    Column("sweeps", Integer, nullable=False),
+    Column("next_at", timestamp),
+    Index("ix_erasures_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+)
+
 scopes = Table(
     "scopes",
     _chassis,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -15,8 +15,10 @@ Claimants = Literal["organisations", "members", "both"]
 Confirmation = Literal["automatic", "coordinator"]
 
 
-class NeedPosted(Event, type="linli.catalog.need_posted.v1", key="need_id"):
-    """A resident said what is needed."""
+class NeedPostedV1(Event, type="linli.catalog.need_posted.v1", key="need_id"):
+    """A resident said what is needed, in these words."""
+
+    own_words: ClassVar[frozenset[str]] = frozenset({"title"})
 
     need_id: UUID
     area_id: UUID
@@ -25,8 +27,19 @@ class NeedPosted(Event, type="linli.catalog.need_posted.v1", key="need_id"):
     title: str
 
 
+class NeedPosted(Event, type="linli.catalog.need_posted.v2", key="need_id"):
+    """A resident said what is needed."""
+
+    need_id: UUID
+    area_id: UUID
+    category_id: UUID | None
+    person_id: UUID
+
+
 class NeedAccepted(Event, type="linli.catalog.need_accepted.v1", key="need_id"):
     """A coordinator turned the need into a product."""
+
+    own_words: ClassVar[frozenset[str]] = frozenset({"title"})
 
     need_id: UUID
     area_id: UUID
@@ -38,6 +51,8 @@ class NeedAccepted(Event, type="linli.catalog.need_accepted.v1", key="need_id"):
 class NeedDeclined(Event, type="linli.catalog.need_declined.v1", key="need_id"):
     """A coordinator declined the need; the reason is public."""
 
+    own_words: ClassVar[frozenset[str]] = frozenset({"title", "reason"})
+
     need_id: UUID
     area_id: UUID
     person_id: UUID
@@ -47,6 +62,8 @@ class NeedDeclined(Event, type="linli.catalog.need_declined.v1", key="need_id"):
 
 class NeedFulfilled(Event, type="linli.catalog.need_fulfilled.v1", key="need_id"):
     """The product made from the need was completed."""
+
+    own_words: ClassVar[frozenset[str]] = frozenset({"title"})
 
     need_id: UUID
     area_id: UUID

@@ -33,6 +33,8 @@ class Event(BaseModel):
 
     type: ClassVar[str] = ""
     key: ClassVar[str] = ""
+    # Fields with what a person wrote in their own words: emptied, where the fact is kept, when the person is erased.
+    own_words: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, *, type: str = "", key: str = "", **kwargs: Any) -> None:  # noqa: A002 - CloudEvents' word
         super().__init_subclass__(**kwargs)

@@ -56,6 +56,12 @@ class PersonChanged(Event, type="linli.members.person_changed.v1", key="person_i
     locale: str
 
 
+class PersonErased(Event, type="linli.members.person_erased.v1", key="person_id"):
+    """A person is no longer known: what is held about them goes, their tokens are refused, what they had open ends."""
+
+    person_id: UUID
+
+
 class RegistrationChanged(Event, type="linli.members.registration_changed.v1", key="registration_id"):
     """A person or an organisation registered with an area (报到), or left it.
 

@@ -21,6 +21,7 @@ from chassis.tokens import Principal, Verifier
 from chassis.world import World
 from gateway.address import Addresses
 from gateway.compose import Names, forward_with_names
+from gateway.export import forward_export
 from gateway.forward import forward, is_ready
 from gateway.head import as_get
 from gateway.limits import RateLimits
@@ -128,6 +129,8 @@ class Gateway:
             scope, receive, send = as_get(scope, send)
         if route.compose == "names":
             await forward_with_names(upstream, self._names, self._world.now(), scope, receive, send)
+        elif route.compose == "export":
+            await forward_export(upstream, self._upstreams, scope, receive, send)
         else:
             told = ((CLIENT_ADDRESS_HEADER, address.encode()),) if route.policy == "sign_in" else ()
             await forward(upstream, scope, receive, send, keyed=route.keyed, told=told)

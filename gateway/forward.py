@@ -69,14 +69,6 @@ async def forward(
 async def is_ready(name: str, upstream: ASGIApp, scope: Scope) -> bool:
     """Whether the upstream says, within `READY_TIMEOUT_S`, that it can answer."""
     status = 0
-    requested = False
-
-    async def receive() -> Message:
-        nonlocal requested
-        if requested:  # whoever listens for our leaving listens in vain
-            await asyncio.Event().wait()
-        requested = True
-        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def note(message: Message) -> None:
         nonlocal status
@@ -86,11 +78,25 @@ async def is_ready(name: str, upstream: ASGIApp, scope: Scope) -> bool:
     probe = {**inner, "method": "GET", "path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            await upstream(probe, receive, note)
+            await upstream(probe, without_body(), note)
     except Exception as error:  # of whatever kind: it does not answer
         log.warning("service_not_ready", service=name, cause=type(error).__name__)
         return False
     return status == 200
+
+
+def without_body() -> Receive:
+    """What a request of our own is read from."""
+    requested = False
+
+    async def receive() -> Message:
+        nonlocal requested
+        if requested:  # whoever listens for our leaving listens in vain
+            await asyncio.Event().wait()
+        requested = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return receive
 
 
 def _inner_scope(scope: Scope, names: frozenset[bytes]) -> Scope:

@@ -261,7 +261,7 @@ async def run_service(
     )
     bus = RecordingBus()
     app = build_app(service, runtime, bus)
-    inbox = Inbox(runtime.db, service.all_handlers(runtime.cutoffs))
+    inbox = Inbox(runtime.db, service.all_handlers(runtime))
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test")
     try:
         async with client, lookup, service.start(runtime) as parts:

@@ -10,6 +10,7 @@ from chassis.service import Runtime, Service
 from services.catalog.api import categories, needs, products, rewards, sessions
 from services.catalog.handlers import HANDLERS
 from services.catalog.models import Base
+from services.catalog.personal import PERSONAL
 
 
 @asynccontextmanager
@@ -25,5 +26,6 @@ SERVICE = Service(
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
+    personal=PERSONAL,
     start=start,
 )

@@ -47,7 +47,6 @@ async def post_need(session: AsyncSession, principal: Principal, new: NewNeed) -
         area_id=need.area_id,
         category_id=need.category_id,
         person_id=need.person_id,
-        title=need.title,
     )
     emit(session, fact, sequence=need.version)
     return need

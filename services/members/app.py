@@ -9,11 +9,12 @@ from pathlib import Path
 from chassis.background import every, running
 from chassis.service import Runtime, Service
 from services.members import sign_in_models  # noqa: F401 - declares its tables
-from services.members.api import areas, centres, internal, me, organisations, sign_in, staff
+from services.members.api import areas, centres, internal, me, organisations, privacy, sign_in, staff
 from services.members.handlers import HANDLERS
 from services.members.housekeeping import HOUSEKEEPING_S, forget_old_sign_in_data
 from services.members.models import Base
 from services.members.parts import Parts, build_parts
+from services.members.personal import PERSONAL
 from services.members.staff import ensure_operator
 
 
@@ -37,9 +38,10 @@ async def start(runtime: Runtime) -> AsyncIterator[Parts]:
 SERVICE = Service(
     name="members",
     title="Linli members",
-    apis=[sign_in.api, me.api, areas.api, organisations.api, centres.api, staff.api, internal.api],
+    apis=[sign_in.api, me.api, privacy.api, areas.api, organisations.api, centres.api, staff.api, internal.api],
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
+    personal=PERSONAL,
     start=start,
 )

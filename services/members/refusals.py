@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chassis.errors import Refusal, TooManyRequests, Unauthenticated
+from chassis.errors import Forbidden, Refusal, TooManyRequests, Unauthenticated
 
 
 class TooManyCodes(TooManyRequests):
@@ -40,6 +40,12 @@ class SignInEnded(Unauthenticated):
     """401: the refresh token is unknown, expired or used, or its sign-in has ended."""
 
     type = "sign_in_ended"
+
+
+class FreshSignInNeeded(Forbidden):
+    """403: what cannot be undone is asked for by somebody who signed in some time ago."""
+
+    type = "fresh_sign_in_needed"
 
 
 class UsernameTaken(Refusal):

@@ -95,6 +95,14 @@ async def revoke_role(session: AsyncSession, principal: Principal, role_id: UUID
     note(session, principal.person_id, "revoke_role", role.person_id, role=role.role, role_id=role.id)
 
 
+async def require_another_operator(session: AsyncSession, person_id: UUID) -> None:
+    """Raise LastOperator for the only operator there is; until this transaction ends, no other one is revoked."""
+    await take_turn(session, "revocations")
+    operators = select(Role.person_id).where(Role.role == "operator", Role.revoked_at.is_(None))
+    if (await session.scalars(operators)).all() == [person_id]:
+        raise LastOperator()
+
+
 async def keep_roles(session: AsyncSession, person_id: UUID) -> None:
     """Until this transaction ends, nobody takes a role from the person: what a token says holds when it is signed."""
     await session.execute(select(Person.id).where(Person.id == person_id).with_for_update(read=True))

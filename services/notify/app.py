@@ -19,6 +19,7 @@ from services.notify.handlers import HANDLERS
 from services.notify.lookups import Lookups
 from services.notify.models import Base
 from services.notify.parts import Parts
+from services.notify.personal import PERSONAL
 from services.notify.streams import StreamWatch
 from services.notify.wakes import Wakes
 from services.notify.wording import Wording
@@ -66,6 +67,7 @@ SERVICE = Service(
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
+    personal=PERSONAL,
     start=start,
     figures=FIGURES,
 )

@@ -17,6 +17,7 @@ from services.orders.handlers import HANDLERS
 from services.orders.leases import release_expired
 from services.orders.models import Base
 from services.orders.parts import Parts
+from services.orders.personal import PERSONAL
 from services.orders.redemptions import end_overdue, place_redemptions
 
 DEADLINES_EVERY_S = 5
@@ -45,6 +46,7 @@ SERVICE = Service(
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
+    personal=PERSONAL,
     start=start,
     figures=FIGURES,
 )

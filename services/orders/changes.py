@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.audit import note
@@ -65,6 +65,22 @@ async def cancel_booking(session: AsyncSession, principal: Principal, booking_id
     await session.flush()
     await promote(session, offer)
     return booking_view(booking, offer, None)
+
+
+async def cancel_bookings_of(session: AsyncSession, person_id: UUID) -> None:
+    """Give back a person's seats of every session that has not begun, except where they came already."""
+    now = world_of(session).now()
+    came = exists().where(Attendance.booking_id == Booking.id, Attendance.status != "voided")
+    live = and_(Booking.person_id == person_id, Booking.status != "cancelled", ~came)
+    booked = select(Booking.session_id).where(live)
+    for offer in await _lock(session, (await session.scalars(booked)).all()):
+        mine = select(Booking).where(live, Booking.session_id == offer.session_id).with_for_update()
+        booking = await session.scalar(mine.execution_options(populate_existing=True))
+        if booking is None or offer.starts_at <= now:
+            continue
+        _cancel(session, offer, booking, "person")
+        await session.flush()
+        await promote(session, offer)
 
 
 async def follow_session_terms(session: AsyncSession, envelopes: Sequence[Envelope[SessionTerms]]) -> None:

@@ -100,6 +100,19 @@ async def release_claim(session: AsyncSession, principal: Principal, claim_id: U
     return claim
 
 
+async def release_claims_of(session: AsyncSession, person_id: UUID) -> None:
+    """Give back every place that a person holds for themselves and has not completed."""
+    running = and_(Claim.claimant_id == person_id, Claim.status.in_(("accepted", "signed")))
+    offer_id = ProductOffer.product_id
+    offers = select(offer_id).where(offer_id.in_(select(Claim.product_id).where(running))).order_by(offer_id)
+    locked = (await session.scalars(offers.with_for_update())).all()
+    held = select(Claim).where(running, Claim.product_id.in_(locked)).order_by(Claim.id).with_for_update()
+    claims = (await session.scalars(held.execution_options(populate_existing=True))).all()
+    for claim in claims:
+        _release(session, claim, "released")
+    await give_back_places(session, Counter(claim.product_id for claim in claims))
+
+
 async def release_expired(db: Database) -> None:
     """Release every claim whose lease has run out; safe to do twice at once."""
     released = 1

@@ -150,6 +150,16 @@ async def collect_redemption(session: AsyncSession, principal: Principal, pickup
     return view_for(redemption, principal.person_id)
 
 
+async def cancel_redemptions_of(session: AsyncSession, person_id: UUID) -> None:
+    """End every redemption of a person whose reward was not handed over."""
+    still_open = Redemption.status.in_(("requested", "confirmed"))
+    mine = select(Redemption).where(Redemption.person_id == person_id, still_open).order_by(Redemption.id)
+    redemptions = (await session.scalars(mine.with_for_update())).all()
+    for redemption in redemptions:
+        cancel(session, redemption, "person")
+    await give_back_stock(session, redemptions)
+
+
 async def end_overdue(db: Database) -> None:
     """End the redemptions whose deadline has passed: no answer about the points, or nobody came for the reward."""
     ended = OVERDUE_BATCH_MAX

@@ -13,6 +13,7 @@ from services.points.figures import FIGURES
 from services.points.handlers import HANDLERS
 from services.points.holds import EXPIRY_POLL_S, release_expired
 from services.points.models import Base
+from services.points.personal import PERSONAL
 from services.points.scores import forget_empty_counts
 
 
@@ -38,6 +39,7 @@ SERVICE = Service(
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "migrations",
+    personal=PERSONAL,
     start=start,
     figures=FIGURES,
 )

@@ -24,6 +24,7 @@ from chassis.errors import Forbidden, Refusal
 from chassis.idempotency import IdempotencyKey, Keyed, once_each
 from chassis.inbox import Handlers
 from chassis.outbox import emit
+from chassis.personal import Held, Personal
 from chassis.service import Runtime, Service
 from chassis.tables import service_metadata
 from chassis.telemetry import following
@@ -164,6 +165,8 @@ async def start(runtime: Runtime) -> AsyncIterator[GroupCommit[NoteRequest, Note
 
 
 HANDLERS: Handlers = {PersonRegistered: count_people, PersonChanged: change_person}
+# A note keeps who wrote it, and when what was said is gone, that alone.
+PERSONAL = Personal(held=[Held(Note, Note.by, erased={"said": ""})])
 SERVICE = Service(
     name="toy",
     title="Toy",
@@ -171,5 +174,6 @@ SERVICE = Service(
     handlers=HANDLERS,
     metadata=Base.metadata,
     revisions=Path(__file__).parent / "toy_migrations",
+    personal=PERSONAL,
     start=start,
 )

@@ -67,11 +67,9 @@ class Process:
             service_keys={"notify": around.signer.public_keys()},
         )
         self.app = build_app(self.service, self.runtime, around.bus)
-        self.inbox = around.build.inbox(self.runtime.db, self.service.all_handlers(self.runtime.cutoffs))
+        self.inbox = around.build.inbox(self.runtime.db, self.service.all_handlers(self.runtime))
         self._stack = AsyncExitStack()
-        self.app.state.parts, self.chores = await open_parts(
-            self._stack, self.service.name, self.runtime, around.build
-        )
+        self.app.state.parts, self.chores = await open_parts(self._stack, self.service.name, self.runtime, around.build)
         self.chores |= {"retry": self.inbox.retry_due, "cutoffs": self.runtime.cutoffs.refresh}
         await self.runtime.cutoffs.refresh()
         self._client = httpx.AsyncClient(

@@ -145,7 +145,7 @@ async def test_numbers_have_no_gaps_under_concurrent_handlers_in_two_copies(data
         run_service(SERVICE, databases, database_url=url) as other,
     ):
         ann, others = uuid4(), [uuid4() for _ in range(4)]
-        inboxes = [Inbox(each.db, SERVICE.all_handlers(each.runtime.cutoffs)) for each in (one, other)]
+        inboxes = [Inbox(each.db, SERVICE.all_handlers(each.runtime)) for each in (one, other)]
         loads = []
         for number in range(50):
             # Several people and types in one batch, in changing order: locks taken run by run would go in a circle.
