@@ -47,6 +47,12 @@ class BrokerApi:
             counts[consumer["queue"]["name"]] += 1
         return counts
 
+    def messages(self, queue: str) -> list[str]:
+        """What waits in a queue, which keeps it."""
+        wanted = {"count": 10_000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        answer = self._http.post(f"/queues/%2F/{queue}/get", json=wanted).raise_for_status()
+        return [found["payload"] for found in answer.json()]
+
     def _list(self, what: str) -> list[dict[str, Any]]:
         answer = self._http.get(f"/{what}/%2F").raise_for_status()
         found: list[dict[str, Any]] = answer.json()
