@@ -32,7 +32,8 @@ from standalone import Stack
 from tests.canary import Canary
 from tests.chassis.buses import eventually
 from tests.harness import Databases
-from tests.test_tracing import linli, traced
+from tests.test_tracing import traced
+from tests.whole import linli
 
 PHONE = Canary("13987650421")
 NAME = Canary("钱多多Quokkaworth")
