@@ -1,9 +1,13 @@
-"""Whatever fails: every order that was accepted has all its consequences, each once, soon after all is mended."""
+"""Whatever fails: every order that was accepted has all its consequences, each once, soon after all is mended.
+
+ORDERS says how many are placed during each fault, instead of its own number.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +21,7 @@ from tests.journeys.compose import SERVICES
 
 ONLY = [word for word in os.environ.get("ONLY", "").split(",") if word]
 CHOSEN = [name for name in FAULTS if not ONLY or any(word in name for word in ONLY)]
+ORDERS = int(os.environ.get("ORDERS") or 0)
 PARTS = (*SERVICES, "gateway", "postgres", "rabbitmq")
 
 
@@ -47,8 +52,9 @@ def test_nothing_is_lost_nothing_happens_twice_and_nothing_is_left(
     rng: random.Random,
     results: Results,
 ) -> None:
-    found, _, _ = strike(stack, neighbourhood, letters, rng, name, FAULTS[name])
+    kind = replace(FAULTS[name], orders=ORDERS or FAULTS[name].orders)
+    found, _, _ = strike(stack, neighbourhood, letters, rng, name, kind)
     results.add(found)
-    assert found.orders == FAULTS[name].orders
+    assert found.orders == kind.orders
     assert (found.lost, found.duplicates, found.stuck) == (0, 0, 0), found
     assert found.effects == found.delivered == found.expected
