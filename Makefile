@@ -16,7 +16,7 @@ help:      ## List these targets
 run: .venv/.ready      ## Run every service in one process, with an embedded PostgreSQL
 	@$(PY) standalone.py
 
-up:      ## Run every part as a process of its own, in Docker; DEV=1 for development, EDGE=1 for TLS, SCALE="--scale orders=3"
+up:      ## Run every part as a process of its own, in Docker; DEV=1, EDGE=1 for TLS, TELEMETRY=1, SCALE="--scale orders=3"
 	@$(COMPOSE) version >/dev/null 2>&1 || { echo '$(NO_DOCKER)' >&2; exit 1; }
 	@$(if $(and $(DEV),$(filter-out 127.0.0.1,$(EDGE_ADDRESS))),echo '$(NOT_IN_DEV)' >&2; exit 1)
 	@echo 'linli: building the image'
@@ -33,6 +33,7 @@ restart:      ## Restart a part in Docker, one copy after another: PART=orders
 
 # With the edge's network, if there is one.
 down: EDGE := 1
+down: TELEMETRY := 1
 down:      ## Stop what `make up` started; WIPE=1 removes its data and secrets too
 	@$(COMPOSE) down --remove-orphans $(if $(WIPE),--volumes)
 	@$(if $(WIPE),[ ! -e "$$LINLI_SECRETS/linli_environment" ] || rm -rf "$$LINLI_SECRETS")
@@ -109,7 +110,7 @@ endef
 export LINLI_IMAGE ?= linli
 export LINLI_SECRETS ?= ./secrets
 COMPOSE = docker compose -f docker-compose.yml $(if $(DEV),-f docker-compose.dev.yml) \
-	$(if $(EDGE),-f docker-compose.edge.yml)
+	$(if $(EDGE),-f docker-compose.edge.yml) $(if $(TELEMETRY),-f docker-compose.telemetry.yml)
 READY_AT = $(if $(EDGE),https://$$($(COMPOSE) port edge 8443),http://$$($(COMPOSE) port gateway 8000))
 NO_DOCKER = make up needs Docker with Compose 2: https://docs.docker.com/engine/install/
 NOT_IN_DEV = EDGE_ADDRESS: development mode, in which codes can be read, is published on loopback only

@@ -35,7 +35,7 @@ async def serve(settings: Settings) -> bool:
         upstreams: dict[str, HttpUpstream] = {
             name: HttpUpstream(session, url, streams) for name, url in settings.service_urls.items()
         }
-        metrics.add("gateway", partial(_samples, upstreams))
+        metrics.add("gateway", partial(upstream_samples, upstreams))
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
             verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
@@ -54,7 +54,8 @@ async def serve(settings: Settings) -> bool:
     return server.started
 
 
-async def _samples(upstreams: Mapping[str, HttpUpstream]) -> Sequence[Sample]:
+async def upstream_samples(upstreams: Mapping[str, HttpUpstream]) -> Sequence[Sample]:
+    """What became of the requests to each service."""
     about = "Requests that a service did not answer to the end"
     return [
         Sample("linli_upstream_failures_total", about, upstream.failures, "counter", ("upstream", name))
