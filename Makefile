@@ -61,6 +61,7 @@ check: .venv/.ready      ## Formatting, lints, types, borders between packages, 
 	@$(call step,Lints,$(PY) -m ruff check .)
 	@$(call step,Types,$(PY) -m mypy)
 	@$(call step,Borders between packages,.venv/bin/lint-imports --no-logo)
+	@$(call step,Revisions,$(PY) -m tools.revisions)
 	@$(call step,Generated documents,$(PY) -m tools.generate --check)
 	@$(MAKE) --no-print-directory asyncapi
 

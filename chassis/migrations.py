@@ -2,10 +2,14 @@
 
 Two roles a database: the migrator owns the schema; the application may read and write rows, and on tables marked
 `APPEND_ONLY` only add them.
+
+The schema only goes forward. A release runs on the schema of the next one, since revisions expand before they
+contract (tools/revisions.py sees to that); one that finds a newer schema leaves it and the rights on it as they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +19,18 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from chassis.db import is_lock_timeout, is_transient
 
 # Any fixed number: who holds this advisory lock migrates, the others wait.
 MIGRATION_LOCK = 0x4D_49_47
+# Whoever comes after a revision that waits for a table waits as well, so it does not wait for long: it lets them pass,
+# and tries again.
+LOCK_TIMEOUT_MS = 1_000
+LOCK_ATTEMPTS = 40
+LOCK_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,15 +83,30 @@ async def _create_role(connection: AsyncConnection, role: str, password: str) ->
 
 
 async def upgrade(urls: DatabaseUrls, metadata: MetaData, revisions: Path) -> None:
-    """Bring the schema to the newest revision, and the application's grants to what the metadata says."""
+    """Bring the schema to the newest revision, and the application's grants to what the metadata says.
+
+    All of it or nothing. The database's error when locks that it needs were taken at every attempt.
+    """
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            await _upgrade(urls, metadata, revisions)
+        except DBAPIError as error:
+            if attempt == LOCK_ATTEMPTS or not (is_lock_timeout(error) or is_transient(error)):
+                raise
+        else:
+            return
+        await asyncio.sleep(LOCK_PAUSE_S)
+
+
+async def _upgrade(urls: DatabaseUrls, metadata: MetaData, revisions: Path) -> None:
     engine = create_async_engine(urls.migrator)
     application = make_url(urls.application).username
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-            await connection.run_sync(_run_revisions, metadata, revisions)
-            await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-            await _grant(connection, metadata, str(application))
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'"))
+            if await connection.run_sync(_run_revisions, metadata, revisions):
+                await _grant(connection, metadata, str(application))
     finally:
         await engine.dispose()
 
@@ -95,12 +122,21 @@ def config_for(connection: Connection | None, metadata: MetaData, revisions: Pat
     return config
 
 
-def _run_revisions(connection: Connection, metadata: MetaData, revisions: Path) -> None:
+def _run_revisions(connection: Connection, metadata: MetaData, revisions: Path) -> bool:
+    """Whether the schema is now that of this release; not when it is newer."""
     config = config_for(connection, metadata, revisions)
-    newest = ScriptDirectory.from_config(config).get_heads()
-    if set(MigrationContext.configure(connection).get_current_heads()) != set(newest):
-        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+    current = set(MigrationContext.configure(connection).get_current_heads())
+    if current - known_revisions(metadata, revisions):
+        return False
+    if current != set(ScriptDirectory.from_config(config).get_heads()):
         command.upgrade(config, "head")
+    return True
+
+
+def known_revisions(metadata: MetaData, revisions: Path) -> set[str]:
+    """All revisions of this release."""
+    script = ScriptDirectory.from_config(config_for(None, metadata, revisions))
+    return {one.revision for one in script.walk_revisions()}
 
 
 async def _grant(connection: AsyncConnection, metadata: MetaData, application: str) -> None:

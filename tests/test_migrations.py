@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +192,75 @@ async def test_a_table_that_becomes_append_only_loses_the_rights_it_had(database
         table.to_metadata(stricter).info.update(append_only=True)
     await migrations.upgrade(urls, replace(made, metadata=stricter).metadata, made.revisions)
     assert await refused(urls.application, "DELETE FROM inbox")
+
+
+def released_before(made: Service, folder: Path) -> Service:
+    """The release before the newest revision, as far as its database is concerned."""
+    for path in sorted(made.revisions.glob("*.py"))[:-1]:
+        shutil.copy(path, folder)
+    older = MetaData()
+    for table in made.metadata.sorted_tables:
+        if table.name != "audit_entries":
+            table.to_metadata(older)
+    return replace(made, metadata=older, revisions=folder)
+
+
+async def test_a_release_leaves_a_newer_schema_and_the_rights_on_it_as_they_are(
+    databases: Databases, tmp_path: Path
+) -> None:
+    made = service("points")
+    earlier = released_before(made, tmp_path)
+    urls = await databases.empty("points")
+    await migrations.upgrade(urls, made.metadata, made.revisions)
+    await migrations.upgrade(urls, earlier.metadata, earlier.revisions)
+    assert await run(urls.migrator, differences, made.metadata) == []
+    insert = "INSERT INTO audit_entries SELECT * FROM audit_entries"
+    assert not await refused(urls.application, insert), "the copies of the newer release have no right to it any more"
+    # Control: at its own schema it gives its own rights, and takes those it does not know.
+    await run(urls.migrator, step_back, made)
+    await migrations.upgrade(urls, earlier.metadata, earlier.revisions)
+    assert await refused(urls.application, insert)
+
+
+def step_back(connection: Connection, made: Service) -> None:
+    command.downgrade(migrations.config_for(connection, made.metadata, made.revisions), "-1")
+
+
+async def holding_up_others(databases: Databases, attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision needs a table that a long transaction reads: others read it meanwhile, and in the end it is done."""
+    monkeypatch.setattr(migrations, "LOCK_ATTEMPTS", attempts)
+    made = service("points")
+    urls = await databases.empty("points")
+    await migrations.upgrade(urls, made.metadata, made.revisions)
+    await run(urls.migrator, step_back, made)
+    async with connected(urls.application) as reading:
+        await reading.execute(text("SELECT count(*) FROM parked"))
+        upgrade = asyncio.create_task(migrations.upgrade(urls, made.metadata, made.revisions))
+        try:
+            for _ in range(4):
+                await asyncio.sleep(0.5)
+                # Less than a request waits for a lock, `chassis.db.LOCK_TIMEOUT_MS`.
+                await run(urls.application, lambda one: one.execute(text("SET lock_timeout = '4s'")).close())
+                await run(urls.application, lambda one: one.execute(text("SELECT count(*) FROM parked")).close())
+            assert not upgrade.done(), "it did not wait"
+        finally:
+            await reading.rollback()
+            failed = (await asyncio.gather(upgrade, return_exceptions=True))[0]
+    assert failed is None
+    assert await run(urls.migrator, differences, made.metadata) == []
+
+
+async def test_a_revision_lets_others_pass_while_it_waits_for_a_table(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await holding_up_others(databases, migrations.LOCK_ATTEMPTS, monkeypatch)
+
+
+async def test_control_one_that_tries_once_only_is_not_done(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssertionError):
+        await holding_up_others(databases, 1, monkeypatch)
 
 
 async def test_two_that_migrate_at_once_wait_for_one_another(databases: Databases) -> None:
