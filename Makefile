@@ -38,6 +38,13 @@ down:      ## Stop what `make up` started; WIPE=1 removes its data and secrets t
 	@$(COMPOSE) down --remove-orphans $(if $(WIPE),--volumes)
 	@$(if $(WIPE),[ ! -e "$$LINLI_SECRETS/linli_environment" ] || rm -rf "$$LINLI_SECRETS")
 
+backup:  ## Save all databases and secrets to TO=backups/…, while all runs; CONTAINERS=1 those of `make up`
+	@$(MAKE) --no-print-directory $(if $(CONTAINERS),backup-containers,backup-standalone)
+
+restore: ## Restore a backup, FROM=backups/…, where nothing is yet; CONTAINERS=1 (and DEV=1) as it was made
+	@[ -n "$(FROM)" ] || { echo 'make restore needs FROM=, the folder of a backup' >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(if $(CONTAINERS),restore-containers,restore-standalone)
+
 test: .venv/.ready      ## Run the tests; ARGS="..." goes to pytest
 	@$(PY) -m pytest -n 2 $(ARGS)
 
@@ -123,6 +130,43 @@ MAKE_SECRETS = docker run --rm --network none --user "$$(id -u):$$(id -g)" \
 
 # By itself before all is brought up: where it fails, an installation that runs goes on as it is.
 SET_UP = $(COMPOSE) run --rm --no-TTY setup
+
+# ---- Backups ------------------------------------------------------------------------------------------------------
+
+TO := $(or $(TO),backups/$(shell date -u +%Y%m%dT%H%M%SZ))
+LINLI_DATA ?= ./data
+RELEASE = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+# By whoever calls, so that the files are theirs; it reaches databases and broker, which have no port outside.
+MAINTENANCE = $(COMPOSE) --profile maintenance run --rm --no-deps --no-TTY --user "$$(id -u):$$(id -g)"
+SECRETS_PATH = $$(cd "$$LINLI_SECRETS" && pwd)
+
+.PHONY: backup restore backup-containers backup-standalone restore-containers restore-standalone maintenance-image
+
+backup-standalone: .venv/.ready
+	@$(PY) -m deploy.backup "$(TO)" --data "$(LINLI_DATA)" --release "$(RELEASE)"
+
+backup-containers: maintenance-image
+	@[ -e "$$LINLI_SECRETS/linli_environment" ] || { echo 'there is no installation: make up makes one' >&2; exit 1; }
+	@(umask 077 && mkdir -p "$$(dirname "$(TO)")")
+	@$(MAINTENANCE) --volume "$(SECRETS_PATH):/secrets:ro" --volume "$$(cd "$$(dirname "$(TO)")" && pwd):/backups" \
+	  maintenance python -m deploy.backup "/backups/$$(basename "$(TO)")" --secrets /secrets --release "$(RELEASE)"
+
+restore-standalone: .venv/.ready
+	@$(PY) -m deploy.restore "$(FROM)" --data "$(LINLI_DATA)"
+
+# Its secrets first: the containers of the second step are made with them.
+restore-containers: maintenance-image
+	@(umask 077 && mkdir -p "$$LINLI_SECRETS")
+	@docker run --rm --network none --user "$$(id -u):$$(id -g)" --volume "$(SECRETS_PATH):/secrets" \
+	  --volume "$$(cd "$(FROM)" && pwd):/backup:ro" "$$LINLI_IMAGE-maintenance" python -m deploy.restore /backup \
+	  --secrets /secrets --only-secrets --environment $(if $(DEV),development,production)
+	@$(COMPOSE) up --detach --wait postgres rabbitmq
+	@$(MAINTENANCE) --volume "$(SECRETS_PATH):/secrets:ro" --volume "$$(cd "$(FROM)" && pwd):/backup:ro" \
+	  maintenance python -m deploy.restore /backup --secrets /secrets
+
+maintenance-image:
+	@$(COMPOSE) --profile maintenance build --quiet setup maintenance
 
 # ---- Set-up -------------------------------------------------------------------------------------------------------
 

@@ -107,6 +107,23 @@ def start(
     return server
 
 
+def running(data_dir: Path) -> str | None:
+    """URL (superuser) of the server that another process runs on data_dir; None where none does."""
+    cluster = data_dir.resolve() / "cluster"
+    if _postmaster(cluster) is None:
+        return None
+    # PostgreSQL's own note: pid, data directory, start time, port, socket directory.
+    with suppress(OSError, IndexError):
+        noted = (cluster / "postmaster.pid").read_text().split("\n")
+        return _url(Path(noted[4]), noted[3])
+    return None
+
+
+def _url(socket_dir: Path, port: int | str, database: str = "postgres", user: str = _SUPERUSER) -> str:
+    login, name, host = quote(user, safe=""), quote(database, safe=""), quote(str(socket_dir))
+    return f"postgresql+asyncpg://{login}@/{name}?host={host}&port={port}"
+
+
 @dataclass(frozen=True)
 class EmbeddedPostgres:
     """A running server; stop() it, or leave its `with` block."""
@@ -119,9 +136,7 @@ class EmbeddedPostgres:
     _owner_lock: IO[bytes] = field(repr=False, compare=False)
 
     def url(self, database: str = "postgres", user: str | None = None) -> str:
-        login, name = quote(user or self.superuser, safe=""), quote(database, safe="")
-        host = quote(str(self.socket_dir))
-        return f"postgresql+asyncpg://{login}@/{name}?host={host}&port={self.port}"
+        return _url(self.socket_dir, self.port, database, user or self.superuser)
 
     def is_running(self) -> bool:
         """Whether the server still lives; one that was killed does not come back by itself."""

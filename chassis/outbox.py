@@ -7,7 +7,8 @@ the bus has confirmed it. A row that was sent and not yet deleted when the proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,9 @@ RELAY_REST_S = 0.02
 RELAY_BACKOFF_MAX_S = 60
 # Any fixed number: who holds this advisory lock in a service's database is its relay.
 RELAY_LOCK = 0x11_4C_49
+# A relay shares this one for each batch, from before it is published until its rows are deleted; who holds it alone, to
+# see every service's database at a moment at which no fact is on its way, holds the relays up.
+SENDING_LOCK = 0x11_4C_4A
 WAKE_CHANNEL = "outbox_written"
 
 log = structlog.get_logger(__name__)
@@ -106,18 +110,23 @@ class Relay:
     async def send_batch(self, connection: AsyncConnection) -> int:
         """Send the rows that are due, at most a batch; returns how many are settled: sent, or put off.
 
-        No transaction is held open. While the bus is away nothing is settled, and no row counts an attempt.
+        No transaction is held open. While the bus is away nothing is settled, and no row counts an attempt; nor while
+        somebody holds the relays up.
         """
-        world = self._db.world
         due = (
             select(outbox.c.id, outbox.c.event_id, outbox.c.routing_key, outbox.c.document, outbox.c.attempts)
-            .where(outbox.c.next_at <= world.now())
+            .where(outbox.c.next_at <= self._db.world.now())
             .order_by(outbox.c.id)
             .limit(RELAY_BATCH_MAX)
         )
         rows = (await connection.execute(due)).all()
         if not rows:
             return 0
+        async with _sending(connection) as may_send:
+            return await self._send(connection, rows) if may_send else 0
+
+    async def _send(self, connection: AsyncConnection, rows: Sequence[Any]) -> int:
+        world = self._db.world
         world.failpoint("relay.before_publish")
         letters = [Letter(row.event_id, row.routing_key, row.document) for row in rows]
         outcomes = await self._bus.publish(letters)
@@ -148,3 +157,16 @@ class Relay:
                     cause=repr(error)[:500],
                 )
             )
+
+
+@asynccontextmanager
+async def _sending(connection: AsyncConnection) -> AsyncIterator[bool]:
+    """Whether a batch may be sent within the block: not while somebody holds the relays up, or waits to."""
+    lock = {"lock": SENDING_LOCK}
+    shared = bool(await connection.scalar(text("SELECT pg_try_advisory_lock_shared(:lock)"), lock))
+    try:
+        yield shared
+    finally:
+        # With the connection goes the lock.
+        if shared and not connection.closed and not connection.invalidated:
+            await connection.execute(text("SELECT pg_advisory_unlock_shared(:lock)"), lock)

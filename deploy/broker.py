@@ -11,11 +11,15 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult
+
+import httpx
 
 from chassis.topology import EXCHANGE, UNHEARD, Topology
 
 ADMIN = "admin"
 VHOST = "/"
+MANAGEMENT_PORT = 15672
 SALT_BYTES = 4
 
 
@@ -28,6 +32,12 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, object]:
         "permissions": [_permission(ADMIN, ".*", ".*"), *(_own_queues(name) for name in services)],
         "topic_permissions": [_own_facts(name) for name in services],
     }
+
+
+def management(admin: SplitResult) -> httpx.AsyncClient:
+    """The broker's management API, for the administrator whose AMQP URL this is."""
+    user = (admin.username or "", admin.password or "")
+    return httpx.AsyncClient(base_url=f"http://{admin.hostname}:{MANAGEMENT_PORT}/api", auth=user, trust_env=False)
 
 
 def left_over(bindings: Iterable[Mapping[str, str]], topology: Topology) -> list[str]:

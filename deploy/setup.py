@@ -30,12 +30,11 @@ from chassis.server import say
 from chassis.service import Service
 from chassis.settings import SECRETS_DIR, SERVICE_NAMES, BadSetting, Settings
 from chassis.topology import TopologyDiffers, declare, topology_of
-from deploy.broker import left_over
+from deploy.broker import left_over, management
 from deploy.services import SERVICES
 
 WAIT_S = 60.0
 RETRY_S = 0.5
-MANAGEMENT_PORT = 15672
 SUPERUSER = "postgres"
 
 
@@ -54,12 +53,17 @@ async def set_up(names: Collection[str], secret: Callable[[str], str]) -> None:
 
 async def set_up_database(service: Service, url: URL, superuser_password: str) -> None:
     """The database to which `url`, the service's own, leads, at the newest revision."""
-    admin = url.set(username=SUPERUSER, password=superuser_password, database=SUPERUSER)
+    admin = superuser(url, superuser_password)
     await until_ready(f"the database at {url.host}", lambda: _close_to_services(admin), is_down)
     admin_url = admin.render_as_string(hide_password=False)
     urls = await migrations.provision(admin_url, str(url.database), url.password)
     await migrations.upgrade(urls, service.metadata, service.revisions)
     say(f"database {url.database} is at the newest revision")
+
+
+def superuser(url: URL, password: str) -> URL:
+    """The superuser's way to the server of a service's database."""
+    return url.set(username=SUPERUSER, password=password, database=SUPERUSER)
 
 
 async def _close_to_services(admin: URL) -> None:
@@ -75,8 +79,7 @@ async def _close_to_services(admin: URL) -> None:
 async def set_up_broker(admin_url: str, definitions: object) -> None:
     """The users of this release with their rights, which the broker by itself reads at its start only; the topology."""
     admin = urlsplit(admin_url)
-    user = (admin.username or "", admin.password or "")
-    api = httpx.AsyncClient(base_url=f"http://{admin.hostname}:{MANAGEMENT_PORT}/api", auth=user, trust_env=False)
+    api = management(admin)
 
     async def import_definitions() -> None:
         (await api.post("/definitions", json=definitions)).raise_for_status()

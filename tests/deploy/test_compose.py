@@ -86,7 +86,7 @@ def test_no_container_runs_as_root() -> None:
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     for name, container in CONTAINERS.items():
         assert container.get("user", name) == {"postgres": "postgres", "rabbitmq": "rabbitmq"}.get(name, name)
-        assert (container["image"] == "${LINLI_IMAGE:-linli}") == ("user" not in container)
+        assert container["image"].startswith("${LINLI_IMAGE:-linli}") == ("user" not in container)
 
 
 def test_the_gateway_is_the_one_door() -> None:
