@@ -64,13 +64,8 @@ def test_containers_backed_up_under_load_and_wiped_are_restored_to_what_agrees(
             assert done.returncode == 0, done.stdout + done.stderr
     assert load.failures == []
     refused = linli.make("restore", "CONTAINERS=1", f"FROM={backup}")
-    assert (
-        refused.returncode != 0,
-        "not a new installation" in refused.stdout or "is not empty" in refused.stdout,
-    ) == (
-        True,
-        True,
-    ), refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "new installation" in refused.stdout, refused.stdout + refused.stderr
     assert linli.make("down", "WIPE=1").returncode == 0
     done = linli.make("restore", "CONTAINERS=1", f"FROM={backup}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -109,5 +104,5 @@ def test_control_databases_dumped_one_after_another_do_not_agree(neighbourhood: 
     weaker = one_after_another(lambda: load.answered["claim"])
     with load.by(neighbourhood.members, neighbourhood.products), standalone(neighbourhood.linli.data) as place:
         asyncio.run(back_up(place, backup, "control", moment=weaker))
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"^\d+, \d+, \d+, \d+"):
         require_whole(backup, tmp_path / "data", neighbourhood.phone, neighbourhood.members[0].id)
