@@ -35,7 +35,7 @@ async def serve(settings: Settings) -> bool:
         upstreams: dict[str, HttpUpstream] = {
             name: HttpUpstream(session, url, streams) for name, url in settings.service_urls.items()
         }
-        metrics.add("gateway", partial(upstream_samples, upstreams))
+        metrics.add("gateway", partial(samples, upstreams, limits))
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
             verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
@@ -54,12 +54,16 @@ async def serve(settings: Settings) -> bool:
     return server.started
 
 
-async def upstream_samples(upstreams: Mapping[str, HttpUpstream]) -> Sequence[Sample]:
-    """What became of the requests to each service."""
+async def samples(upstreams: Mapping[str, HttpUpstream], limits: RateLimits) -> Sequence[Sample]:
+    """What became of the requests to each service, and of the counting of all of them."""
     about = "Requests that a service did not answer to the end"
+    alone = "Whether the gateway counts requests by itself, because Redis does not answer"
     return [
-        Sample("linli_upstream_failures_total", about, upstream.failures, "counter", ("upstream", name))
-        for name, upstream in upstreams.items()
+        *(
+            Sample("linli_upstream_failures_total", about, upstream.failures, "counter", ("upstream", name))
+            for name, upstream in upstreams.items()
+        ),
+        Sample("linli_rate_limits_alone", alone, limits.alone),
     ]
 
 

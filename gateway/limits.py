@@ -38,6 +38,11 @@ class RateLimits:
         if template in SIGN_IN_ROUTES and not await self._limiter.hit(self._codes, template, address):
             raise TooManyRequests()
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process counts by itself although it should count together with others."""
+        return self._shared is not None and self._shared.away
+
     async def aclose(self) -> None:
         if self._shared is not None:
             await self._shared.aclose()

@@ -46,10 +46,15 @@ class SharedLimiter:
         self._now_s = now_s
         self._try_again_s: float | None = None
 
+    @property
+    def away(self) -> bool:
+        """Whether it did not answer when it was last asked."""
+        return self._try_again_s is not None
+
     async def hit(self, item: RateLimitItem, *identifiers: str) -> bool:
         """Whether one more is within the limit."""
         if self._try_again_s is None or self._now_s() >= self._try_again_s:
-            if self._try_again_s is not None:
+            if self.away:
                 self._try_again_s = self._now_s() + TRY_AGAIN_S
             try:
                 allowed = await self._shared.hit(item, *identifiers)
@@ -61,12 +66,12 @@ class SharedLimiter:
         return await self._own.hit(item, *identifiers)
 
     def _away(self, error: Exception) -> None:
-        if self._try_again_s is None:
+        if not self.away:
             log.error("shared_limits_away", cause=type(error).__name__)
         self._try_again_s = self._now_s() + TRY_AGAIN_S
 
     def _back(self) -> None:
-        if self._try_again_s is not None:
+        if self.away:
             log.warning("shared_limits_back")
         self._try_again_s = None
 

@@ -6,6 +6,7 @@ It has an installation of its own, and needs none of what the faults are made wi
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from tests.distributed.edges import COPIES, edge, load
 from tests.journeys.compose import ComposeStack
 
 RESTARTS = 20
+
+pytestmark = pytest.mark.skipif("ONLY" in os.environ, reason="ONLY picks faults")
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import pytest
 import yaml  # type: ignore[import-untyped] # it has no types
 
 from chassis.bus import InProcessBus
-from chassis.settings import SERVICE_NAMES
-from gateway.__main__ import upstream_samples
+from chassis.settings import SERVICE_NAMES, Settings
+from gateway.__main__ import samples
+from gateway.limits import RateLimits
 from gateway.upstream import HttpUpstream
 from tests.chassis.buses import eventually
 from tests.harness import Databases
@@ -34,7 +35,7 @@ def names_in(text: str) -> set[str]:
 
 async def test_alarms_and_dashboard_ask_for_figures_that_there_are(databases: Databases, server_url: str) -> None:
     upstreams = {"orders": cast("HttpUpstream", SimpleNamespace(failures=0))}
-    told = {sample.name for sample in await upstream_samples(upstreams)}
+    told = {sample.name for sample in await samples(upstreams, RateLimits(Settings(environment="development")))}
     async with linli(databases, server_url, InProcessBus()) as stack:
 
         async def all_told() -> bool:

@@ -20,18 +20,18 @@ from tests.distributed.neighbours import publish
 from tests.journeys.people import Actor
 
 RATE = 200
-PASSWORD = "a password of theirs"
 TIMEOUT_S = 30
 # A token is good for five minutes.
-SIGN_IN_AGAIN_S = 120
+RENEW_S = 120
 
 
 @dataclass(frozen=True)
 class Member:
-    """Somebody who signs in with a password, as often as is wanted."""
+    """Somebody who may claim, and the tokens they were given when they signed in."""
 
     id: str
-    username: str
+    token: str
+    refresh_token: str
 
 
 class Steady:
@@ -46,9 +46,9 @@ class Steady:
         self.slowest_s = 0.0
         self._url = f"{url}/api/v1"
         self._ssl = ssl.create_default_context(cafile=trusted)
-        self._members = [_account(url, staff, area) for _ in range(members)]
+        self._members = [_member(url, staff, area) for _ in range(members)]
         self._products = [publish(staff, area, capacity=members) for _ in range(products)]
-        self._tokens: dict[str, str] = {}
+        self._tokens = {member.id: f"Bearer {member.token}" for member in self._members}
         self._claims: dict[str, str] = {}
         self._stack = AsyncExitStack()
 
@@ -57,7 +57,6 @@ class Steady:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
         self._http._retry_connection = False  # by itself it sends what was lost once more, and nobody sees that
-        await self._sign_all_in()
         self._over = asyncio.Event()
         self._running = asyncio.create_task(self._run())
         self._renewing = asyncio.create_task(self._renew())
@@ -131,21 +130,19 @@ class Steady:
             return await answer.json()
 
     async def _renew(self) -> None:
+        refresh = {member.id: member.refresh_token for member in self._members}
         while True:
-            await asyncio.sleep(SIGN_IN_AGAIN_S)
-            await self._sign_all_in()
-
-    async def _sign_all_in(self) -> None:
-        for member in self._members:
-            body = {"username": member.username, "password": PASSWORD}
-            async with self._http.post(f"{self._url}/auth/token", json=body) as answer:
-                self._tokens[member.id] = f"Bearer {(await answer.json())['access_token']}"
+            await asyncio.sleep(RENEW_S)
+            for member in self._members:
+                given = await self._send("POST", "/auth/refresh", 200, member, {"refresh_token": refresh[member.id]})
+                self._tokens[member.id], refresh[member.id] = f"Bearer {given['access_token']}", given["refresh_token"]
 
 
-def _account(url: str, staff: Actor, area: str) -> Member:
-    username = f"member-{uuid4().hex[:12]}"
-    staff.post("/staff", {"username": username, "password": PASSWORD, "display_name": "邻居"}, 201)
+def _member(url: str, staff: Actor, area: str) -> Member:
+    """With a password, as staff have: nobody can be sent a code."""
+    account = {"username": f"member-{uuid4().hex[:12]}", "password": "a password of theirs"}
+    staff.post("/staff", {**account, "display_name": "邻居"}, 201)
     with Actor(url) as actor:
-        actor.take_tokens(actor.post("/auth/token", {"username": username, "password": PASSWORD}))
-        actor.post("/registrations", {"area_id": area})
-        return Member(actor.id, username)
+        given = actor.post("/auth/token", account)
+        actor.take_tokens(given).post("/registrations", {"area_id": area})
+        return Member(actor.id, given["access_token"], given["refresh_token"])
