@@ -35,6 +35,7 @@ DOCUMENT = {
         "/api/v1/things/{thing_id}/reviews": {"get": operation(**{"x-linli-compose": "names"})},
         "/api/v1/elsewhere": {"get": operation(**{"x-linli-service": "points"})},
         "/api/v1/auth/otp": {"post": operation("sign_in")},
+        "/api/v1/auth/token": {"post": operation("sign_in")},
     }
 }
 

@@ -82,6 +82,15 @@ async def test_a_route_that_needs_a_token_is_refused_before_it_reaches_its_servi
         assert reached == ["/api/v1/things"]
 
 
+async def test_a_sign_in_is_told_its_address_by_the_gateway_alone_and_no_other_route_is() -> None:
+    told = {"X-Client-Address": "192.0.2.1", "X-Forwarded-For": "192.0.2.1"}
+    async with gateway() as door:
+        sign_in = await door.post("/api/v1/auth/otp", json={}, headers=told)
+        other = await door.get("/api/v1/things", headers=told)
+    assert sign_in.json()["headers"]["x-client-address"] == "127.0.0.1"
+    assert "x-client-address" not in other.json()["headers"]
+
+
 async def test_an_expired_token_in_the_header_keeps_nobody_from_signing_in() -> None:
     async with gateway() as door:
         answer = await door.post("/api/v1/auth/otp", json={}, headers={"Authorization": "Bearer expired"})
@@ -166,10 +175,12 @@ async def test_bad_tokens_and_unknown_paths_count_too() -> None:
     assert statuses == [401, 401, 404, 429]
 
 
-async def test_sign_in_codes_are_limited_by_address_whatever_headers_say() -> None:
+@pytest.mark.parametrize("route", ["otp", "token"])
+async def test_sign_ins_are_limited_by_address_whatever_headers_say(route: str) -> None:
     async with gateway(otp_address_limit="2/minute") as door:
         answers = [
-            await door.post("/api/v1/auth/otp", json={}, headers={"X-Forwarded-For": f"10.0.0.{n}"}) for n in range(4)
+            await door.post(f"/api/v1/auth/{route}", json={}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
+            for n in range(4)
         ]
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
     assert "retry-after" in answers[-1].headers

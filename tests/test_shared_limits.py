@@ -24,6 +24,7 @@ from tests.chassis.parts import must_fail
 from tests.proxy import Proxy, proxy_to
 
 LIMIT, ASKED = 20, 60
+CODE_ROUTE = "/api/v1/auth/otp"
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ without that, a mistake in a row's body or path would look like a refusal. The r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,18 @@ PRODUCT_OF_ORGANISATION = {"product_id": "product_of_organisation"}
 OF_ORGANISATION = {"claim_id": "claim_of_organisation"}
 MERCHANT = {"person_id": "{resident}", "role": "merchant", "area_id": "{area}"}
 
+DEAD_LETTERS = {"fingerprint": "0" * 16, "dry_run": True}
+
+
+def _of_operations(service: str) -> Iterator[Row]:
+    """What every service has for operators."""
+    for page in ("audit-entries", "dead-letter-groups", "dead-letters", "status"):
+        yield Row(f"GET {service}/{page}", OPERATOR, "operator")
+    yield Row(f"GET {service}/dead-letters/{{event_id}}", OPERATOR, "operator", at={"event_id": "ann"}, status=404)
+    yield Row(f"POST {service}/dead-letters/replay", OPERATOR, "operator", DEAD_LETTERS)
+    yield Row(f"POST {service}/dead-letters/discard", OPERATOR, "operator", {**DEAD_LETTERS, "reason": "弄错了"})
+
+
 ROWS = (
     # Everybody's.
     Row("GET /.well-known/jwks.json"),
@@ -111,6 +123,8 @@ ROWS = (
     Row("GET /me/attendances", SIGNED_IN, "ann"),
     Row("GET /me/bookings", SIGNED_IN, "ann"),
     Row("GET /me/claims", SIGNED_IN, "ann"),
+    Row("GET /me/export", SIGNED_IN, "ann"),
+    *(Row(f"GET /me/export/{name}", SIGNED_IN, "ann") for name in SERVICE_NAMES),
     Row("GET /me/deliveries", SIGNED_IN, "ann"),
     Row("GET /me/messages", SIGNED_IN, "ann"),
     Row("GET /me/points", SIGNED_IN, "ann"),
@@ -120,6 +134,8 @@ ROWS = (
     Row("PATCH /me", SIGNED_IN, "resident", {"display_name": "张三"}),
     Row("POST /me/messages/{message_id}/read", ANN, "ann"),
     Row("POST /auth/logout", SIGNED_IN, "resident"),
+    # Only just after a sign-in, and these tokens are of none.
+    Row("DELETE /me", SIGNED_IN, "resident", status=403),
     # What anybody with an account may begin.
     Row("POST /needs", SIGNED_IN, "resident", {"area_id": "{area}", "title": "修灯", "body": "楼道灯坏了"}),
     Row("POST /registrations", SIGNED_IN, "resident", {"area_id": "{area_elsewhere}"}),
@@ -222,7 +238,7 @@ ROWS = (
     Row("PATCH /rewards/{reward_id}", COORDINATING, "coordinator", {"cost_points": 2}),
     # The operators'.
     Row("GET /points/ledger/check", OPERATOR, "operator"),
-    *(Row(f"GET /services/{name}/audit-entries", OPERATOR, "operator") for name in SERVICE_NAMES),
+    *(row for name in SERVICE_NAMES for row in _of_operations(f"/services/{name}")),
     Row(
         "POST /staff",
         OPERATOR,
@@ -248,7 +264,7 @@ PRIVATE = {
     "draft": ADMINISTERING,
     "membership": ADMINISTERING | {"member"},
     "message": ANN,
-    "phone": frozenset[str](),
+    "phone": ANN,
     "redemption": ANN_OR_COORDINATING | {"merchant"},
     "registration": ANN,
     "role": COORDINATING | {"merchant"},
