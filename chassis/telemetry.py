@@ -8,14 +8,15 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 import orjson
 import structlog
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.metrics import Requests
@@ -86,7 +87,14 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif tracer() is None or scope["path"] in HEALTH_PATHS:
+            await self._answer(scope, receive, send)
+        else:
+            parent = None if self._outermost else _header(scope, TRACEPARENT.encode())
+            with span("request", SpanKind.SERVER, parent=parent, root=parent is None, **{"linli.part": self._part}):
+                await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _given_id(scope) or str(self._world.new_id())
         started = time.perf_counter()
         status = 500
@@ -101,16 +109,11 @@ class RequestContext:
 
         outside = _context.set({"request_id": request_id, "part": self._part})
         try:
-            if tracer() is None:
-                await self._app(scope, receive, send_with_id)
-            else:
-                with self._span(scope) as made:
-                    try:
-                        await self._app(scope, receive, send_with_id)
-                    finally:
-                        _describe(made, scope, status, request_id)
+            await self._app(scope, receive, send_with_id)
         finally:
             took_s = time.perf_counter() - started
+            if tracer() is not None:
+                _describe(trace.get_current_span(), scope, status, request_id)
             # Asked every few seconds by whoever watches the process.
             if scope["path"] not in HEALTH_PATHS or status != 200:
                 self._log.info(
@@ -123,18 +126,17 @@ class RequestContext:
                 self._requests.count(self._part, scope["method"], route_template(scope), status, took_s)
             _context.reset(outside)
 
-    def _span(self, scope: Scope) -> AbstractContextManager[Span]:
-        parent = None if self._outermost else _header(scope, TRACEPARENT.encode())
-        kept = {"linli.part": self._part, "http.request.method": scope["method"]}
-        return span(scope["method"], SpanKind.SERVER, parent=parent, root=parent is None, **kept)
-
 
 def _describe(made: Span, scope: Scope, status: int, request_id: str) -> None:
+    """Without a route, method and path are a stranger's own words: they are left out."""
     template = route_template(scope)
     if template is not None:
         made.update_name(f"{scope['method']} {template}")
         made.set_attribute("http.route", template)
+        made.set_attribute("http.request.method", scope["method"])
     made.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        made.set_status(StatusCode.ERROR)
     made.set_attribute("linli.request_id", request_id)
 
 

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -27,6 +28,7 @@ from deploy.services import SERVICES
 from standalone import Stack
 from tests.chassis.buses import eventually
 from tests.chassis.parts import must_fail, registered
+from tests.chassis.test_telemetry import real_logs
 from tests.chassis.toy import SERVICE as TOY
 from tests.harness import Databases, Person, run_service
 from tests.whole import linli
@@ -179,6 +181,25 @@ async def test_a_failed_statement_shows_its_kind_and_no_row(databases: Databases
         written = "".join(one.to_json() for one in exporter.get_finished_spans())
     assert "UniqueViolationError" in written
     assert EVENT_ID not in written
+
+
+async def test_what_strangers_make_up_and_who_watches_leaves_nothing_in_traces(databases: Databases) -> None:
+    with traced() as exporter:
+        async with run_service(TOY, databases) as toy:
+            await toy.request(f"M{PHONE}", f"/nothing/{PHONE}")
+            await toy.client.get("/readyz")
+        spans = exporter.get_finished_spans()
+    assert PHONE not in "".join(one.to_json() for one in spans)
+    assert [one.name for one in spans if one.kind is SpanKind.SERVER] == ["request"]
+
+
+async def test_a_line_in_the_log_names_its_trace(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    with traced() as exporter, real_logs("text"):
+        async with run_service(TOY, databases) as toy:
+            await toy.get("/notes")
+        [made] = [one for one in exporter.get_finished_spans() if one.kind is SpanKind.SERVER]
+    assert made.context
+    assert f"{made.context.trace_id:032x}" in capsys.readouterr().err
 
 
 def test_nothing_is_traced_unless_a_collector_is_named() -> None:
