@@ -134,8 +134,8 @@ ROWS = (
     Row("PATCH /me", SIGNED_IN, "resident", {"display_name": "张三"}),
     Row("POST /me/messages/{message_id}/read", ANN, "ann"),
     Row("POST /auth/logout", SIGNED_IN, "resident"),
-    # Only just after a sign-in, and these tokens are of none.
-    Row("DELETE /me", SIGNED_IN, "resident", status=403),
+    # Only in a sign-in of just now, and these tokens are of none.
+    Row("DELETE /me", SIGNED_IN, "resident", status=401),
     # What anybody with an account may begin.
     Row("POST /needs", SIGNED_IN, "resident", {"area_id": "{area}", "title": "修灯", "body": "楼道灯坏了"}),
     Row("POST /registrations", SIGNED_IN, "resident", {"area_id": "{area_elsewhere}"}),

@@ -207,7 +207,7 @@ async def leaks(scene: Scene, rows: Iterable[Row]) -> list[str]:
         query = {**TRIED_QUERY, **row.query} if "/me" in row.path else row.query
         answer = await scene.ask(who, row.method, row.path, query=query)
         seen = [name for name, may in PRIVATE.items() if who not in may and scene.things[name] in answer.text]
-        if answer.status_code != 200:
+        if answer.status_code != (row.status or 200):
             return f"{who}: {row.route}: {answer.status_code}"
         return f"{who}: {row.route}: {seen}" if seen else None
 
