@@ -14,7 +14,7 @@ from tests.chaos.orders import Neighbourhood
 from tests.chaos.reckoning import check_ledger, left, settle
 from tests.chaos.stack import FailingStack
 
-ORDERS, SECONDS = 200, 30
+ORDERS, SECONDS = 150, 20
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_orders_placed_while_things_fail_have_all_their_consequences_once(
     with neighbourhood.ordering("faults", ORDERS, SECONDS, rng) as placed:
         scene = Scene(stack, neighbourhood, letters, rng, "faults", placed)
         cut_connections(scene, times=2)
-        unbind(scene, seconds=6)
-        hold_up_publishers(scene, seconds=5)
+        unbind(scene, seconds=3)
+        hold_up_publishers(scene, seconds=3)
         cut_off(scene, "points", seconds=5)
     found = settle(stack, "faults", placed, left_before)
     assert found.orders == ORDERS
