@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.journeys.compose import ComposeStack, wait_until
 
 OVERLAY = "tests/chaos/compose.yml"
-RESTART_S = 60
+# A broker that was killed takes a minute to start on a machine that has no time for it.
+RESTART_S = 180
 
 
 class FailingStack(ComposeStack):
@@ -39,6 +40,9 @@ class FailingStack(ComposeStack):
         self.execute(service, "sh", "-c", f"echo {failpoint} >/tmp/die-at")
         wait_until(lambda: self._restarts(service) > before, RESTART_S, f"{service} never came to {failpoint}")
         self.until_healthy(service)
+
+    def until_healthy(self, *services: str, within: float = RESTART_S) -> None:
+        super().until_healthy(*services, within=within)
 
     def _restarts(self, service: str) -> int:
         return sum(container["RestartCount"] for container in self.inspect(service))
