@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import httpx
+from starlette.types import ASGIApp
 
 from chassis.entry import run
 from chassis.lookups import fetch_keys
-from chassis.metrics import Metrics, Sample, serving
+from chassis.metrics import Metrics, serving
 from chassis.server import Server
 from chassis.settings import Settings
 from chassis.tokens import GATEWAY_CLOCK_SKEW_S, Verifier, signer_from
@@ -32,10 +32,9 @@ async def serve(settings: Settings) -> bool:
     signer = signer_from(settings.lookup_key, "LINLI_LOOKUP_KEY")
     world, streams, metrics = World(), Streams(), Metrics()
     async with open_session() as session, aclosing(RateLimits(settings)) as limits:
-        upstreams: dict[str, HttpUpstream] = {
+        upstreams: dict[str, ASGIApp] = {
             name: HttpUpstream(session, url, streams) for name, url in settings.service_urls.items()
         }
-        metrics.add("gateway", partial(samples, upstreams, limits))
         transport = httpx.ASGITransport(upstreams["members"])
         async with httpx.AsyncClient(transport=transport, base_url=settings.service_urls["members"]) as members:
             verifier = Verifier(partial(fetch_keys, members), world.now, GATEWAY_CLOCK_SKEW_S)
@@ -52,19 +51,6 @@ async def serve(settings: Settings) -> bool:
             )
             await server.serve()
     return server.started
-
-
-async def samples(upstreams: Mapping[str, HttpUpstream], limits: RateLimits) -> Sequence[Sample]:
-    """What became of the requests to each service, and of the counting of all of them."""
-    about = "Requests that a service did not answer to the end"
-    alone = "Whether the gateway counts requests by itself, because Redis does not answer"
-    return [
-        *(
-            Sample("linli_upstream_failures_total", about, upstream.failures, "counter", ("upstream", name))
-            for name, upstream in upstreams.items()
-        ),
-        Sample("linli_rate_limits_alone", alone, limits.alone),
-    ]
 
 
 def allow_open_files() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from chassis.world import World
 from gateway.address import Addresses
 from gateway.compose import Names, forward_with_names
 from gateway.export import forward_export
+from gateway.figures import gateway_samples
 from gateway.forward import forward, is_ready
 from gateway.head import as_get
 from gateway.limits import RateLimits
@@ -47,6 +49,7 @@ def build_gateway(
 ) -> ASGIApp:
     """The door before the given services; `document` is the merged OpenAPI document. `limits`: else of the settings."""
     limits = limits or RateLimits(settings)
+    metrics.add("gateway", partial(gateway_samples, upstreams, limits))
     gateway = Gateway(document, upstreams, verifier, names, limits, Addresses(settings.proxies), world)
     return RequestContext(RequestLimits(gateway), world, "gateway", metrics.requests, outermost=True)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import yaml  # type: ignore[import-untyped] # it has no types
+from aiohttp import ClientSession
 
 from chassis.bus import InProcessBus
 from chassis.settings import SERVICE_NAMES, Settings
-from gateway.__main__ import samples
+from gateway.figures import gateway_samples
 from gateway.limits import RateLimits
-from gateway.upstream import HttpUpstream
+from gateway.upstream import HttpUpstream, Streams
 from tests.chassis.buses import eventually
 from tests.harness import Databases
 from tests.whole import linli
@@ -34,8 +34,9 @@ def names_in(text: str) -> set[str]:
 
 
 async def test_alarms_and_dashboard_ask_for_figures_that_there_are(databases: Databases, server_url: str) -> None:
-    upstreams = {"orders": cast("HttpUpstream", SimpleNamespace(failures=0))}
-    told = {sample.name for sample in await samples(upstreams, RateLimits(Settings(environment="development")))}
+    upstream = HttpUpstream(cast("ClientSession", None), "http://orders:8000", Streams())
+    limits = RateLimits(Settings(environment="development"))
+    told = {sample.name for sample in await gateway_samples({"orders": upstream}, limits)}
     async with linli(databases, server_url, InProcessBus()) as stack:
 
         async def all_told() -> bool:
