@@ -89,6 +89,14 @@ format: .venv/.ready      ## Format the code, and mend what the lints can mend
 LOCK := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
+audit: .venv/.ready      ## Ask the package index for known advisories against what the locks pin
+	@$(PY) -m tools.audit
+
+sbom: .venv/.ready      ## Write the bill of materials of each image that `make up` and `make backup` build, into sbom/
+	@$(PY) -m tools.sbom "$$LINLI_IMAGE" "sbom/$$LINLI_IMAGE.cdx.json"
+	@! docker image inspect "$$LINLI_IMAGE-maintenance" >/dev/null 2>&1 \
+	  || $(PY) -m tools.sbom "$$LINLI_IMAGE-maintenance" "sbom/$$LINLI_IMAGE-maintenance.cdx.json"
+
 lock: .venv/.ready      ## Resolve requirements*.in into the locks; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) requirements.in -o requirements.txt
 	@$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
@@ -141,7 +149,7 @@ RELEASE = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 MAINTENANCE = $(COMPOSE) --profile maintenance run --rm --no-deps --no-TTY --user "$$(id -u):$$(id -g)"
 SECRETS_PATH = $$(cd "$$LINLI_SECRETS" && pwd)
 
-.PHONY: backup restore backup-containers backup-standalone restore-containers restore-standalone maintenance-image
+.PHONY: audit sbom backup restore backup-containers backup-standalone restore-containers restore-standalone maintenance-image
 
 backup-standalone: .venv/.ready
 	@$(PY) -m deploy.backup "$(TO)" --data "$(LINLI_DATA)" --release "$(RELEASE)"
