@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Every start would compile the packages anew where Python may not write beside them.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help run up down restart test test-distributed chaos soak bench check demo generate migration format lock clean asyncapi
+.PHONY: help run up down restart test test-distributed simulate chaos soak bench check demo generate migration format lock clean asyncapi
 .DEFAULT_GOAL := help
 
 help:      ## List these targets
@@ -59,6 +59,9 @@ chaos: .venv/.ready      ## Make Linli in Docker fail in every way and count wha
 
 soak: .venv/.ready      ## The same for as long as told: MINUTES=60 ORDERS=50000 FAULTS=20
 	@$(PY) -m pytest --chaos tests/chaos/soak.py $(ARGS)
+
+simulate: .venv/.ready      ## Run the services step by step from seeds; SEED=7 replays one, COUNT=200, CONTROLS=1
+	@SEED='$(SEED)' SKIP='$(SKIP)' START='$(START)' COUNT='$(COUNT)' CONTROLS='$(CONTROLS)' $(PY) -m tests.simulation
 
 bench: .venv/.ready      ## Measure speed against limits taken in the same run; ONLY=claims for one group
 	@$(PY) -m bench $(ONLY)

@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.bus import Subscriber
+from chassis.bus import Letter, Subscriber
 from chassis.db import Database
 from chassis.inbox import Inbox
 from chassis.outbox import Relay, emit
@@ -209,6 +210,17 @@ class HeedlessInbox(Inbox):
 
     async def _hold_back(self, session: Any, envelopes: Sequence[Envelope[Event]]) -> list[Envelope[Event]]:
         return list(envelopes)
+
+
+class HastyRelay(Relay):
+    """A control's relay: it deletes the rows before it publishes them."""
+
+    async def send_batch(self, connection: AsyncConnection) -> int:
+        rows = (await connection.execute(select(outbox).order_by(outbox.c.id))).all()
+        await connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
+        self._db.world.failpoint("relay.before_publish")
+        await self._bus.publish([Letter(row.event_id, row.routing_key, row.document) for row in rows])
+        return len(rows)
 
 
 async def must_fail(check: Callable[..., Awaitable[object]], *arguments: Any, **weaker: Any) -> None:

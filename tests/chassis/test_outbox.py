@@ -25,6 +25,7 @@ from tests.chassis.buses import Listener, Wire, eventually, in_process
 from tests.chassis.parts import (
     Crash,
     ForgetfulInbox,
+    HastyRelay,
     Setting,
     count_of,
     emptied,
@@ -39,17 +40,6 @@ from tests.harness import Databases, RecordingBus
 
 FAILPOINTS = ["relay.before_publish", "relay.after_publish", "relay.after_delete", "before_commit", "after_commit"]
 ROUNDS = 20
-
-
-class HastyRelay(Relay):
-    """A control's relay: it deletes the rows before it publishes them."""
-
-    async def send_batch(self, connection: AsyncConnection) -> int:
-        rows = (await connection.execute(select(outbox).order_by(outbox.c.id))).all()
-        await connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
-        self._db.world.failpoint("relay.before_publish")
-        await self._bus.publish([Letter(row.event_id, row.routing_key, row.document) for row in rows])
-        return len(rows)
 
 
 class CountingRelay(Relay):
