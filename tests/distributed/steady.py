@@ -1,4 +1,4 @@
-"""A steady load on orders: so many requests a second, whatever becomes of those before; half read, half claim."""
+"""A steady load on orders, of so many requests a second: half read, half claim."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tests.distributed.neighbours import publish
 from tests.journeys.people import Actor
 
 RATE = 200
+# A machine that cannot keep up is asked less often, and not for ever more at once.
+AT_ONCE = 100
 TIMEOUT_S = 30
 # A token is good for five minutes.
 RENEW_S = 120
@@ -57,7 +59,7 @@ class Steady:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         self._http = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
         self._http._retry_connection = False  # by itself it sends what was lost once more, and nobody sees that
-        self._over = asyncio.Event()
+        self._over, self._turns = asyncio.Event(), asyncio.Semaphore(AT_ONCE)
         self._running = asyncio.create_task(self._run())
         self._renewing = asyncio.create_task(self._renew())
         await self.until_answered(RATE)
@@ -86,6 +88,7 @@ class Steady:
         async with asyncio.TaskGroup() as asking:
             for number, request in enumerate(self._requests()):
                 await asyncio.sleep(begun + number / RATE - time.monotonic())
+                await self._turns.acquire()
                 if self._over.is_set():
                     return
                 asking.create_task(self._ask(*request))
@@ -107,6 +110,8 @@ class Steady:
         else:
             self.answered[kind] += 1
             self.slowest_s = max(self.slowest_s, time.monotonic() - asked)
+        finally:
+            self._turns.release()
 
     async def _claim(self, member: Member, product: str) -> None:
         key = str(uuid5(NAMESPACE_URL, f"{member.id}/{product}"))
