@@ -344,6 +344,19 @@ async def test_of_two_uses_at_once_one_is_answered_and_the_sign_in_ends(members:
     assert len(await members.emitted(SignedOut)) == 1
 
 
+async def test_of_many_uses_at_once_at_two_copies_one_is_answered_and_the_whole_sign_in_ends(databases: Databases):
+    url = await databases.fresh(SERVICE)
+    async with run_members(databases, database_url=url) as one, run_members(databases, database_url=url) as other:
+        body = {"refresh_token": (await one.sign_in(PHONE))["refresh_token"]}
+        uses = (copy.post("/auth/refresh", json=body) for _ in range(10) for copy in (one, other))
+        answers = await asyncio.gather(*uses)
+        assert sorted(answer.status_code for answer in answers) == [200] + [401] * 19
+        [newest] = [answer.json()["refresh_token"] for answer in answers if answer.status_code == 200]
+        for copy in (one, other):
+            refused(await copy.post("/auth/refresh", json={"refresh_token": newest}), 401, "sign_in_ended")
+        assert len(await one.emitted(SignedOut)) == 1
+
+
 async def test_an_unknown_or_expired_refresh_token_is_refused(members: Members):
     refused(await members.post("/auth/refresh", json={"refresh_token": "made-up"}), 401, "sign_in_ended")
     first = await members.sign_in(PHONE)
