@@ -60,6 +60,8 @@ class _AccessClaims(BaseModel):
     sid: UUID
     iat: float = Field(ge=0, le=TIME_MAX_S)
     exp: float = Field(ge=0, le=TIME_MAX_S)
+    # We give none; a token of ours that says it is not to be taken yet is not.
+    nbf: float = Field(default=0, ge=0, le=TIME_MAX_S)
     roles: list[Grant] = Field(max_length=200)
 
 
@@ -178,7 +180,7 @@ class Verifier:
             claims = _AccessClaims.model_validate(jwt.decode(token, keys, algorithms=ALGORITHMS).claims)
         except (JoseError, ValidationError, ValueError) as error:
             raise Unauthenticated() from error
-        if claims.iat > self._now().timestamp() + self._clock_skew_s:
+        if max(claims.iat, claims.nbf) > self._now().timestamp() + self._clock_skew_s:
             raise Unauthenticated()
         return claims
 

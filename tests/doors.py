@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -48,14 +49,17 @@ def everybody_is_called_jia(request: httpx.Request) -> httpx.Response:
 def door(
     upstreams: Mapping[str, ASGIApp],
     members: httpx.AsyncBaseTransport | None = None,
+    *,
+    signer: Signer = SIGNER,
+    now: Callable[[], datetime] | None = None,
     **settings: Any,
 ) -> ASGIApp:
-    """The gateway before these services."""
+    """The gateway before these services, which takes the signer's tokens."""
 
     async def keys() -> dict[str, Any]:
-        return SIGNER.public_keys()
+        return signer.public_keys()
 
-    world = World()
+    world = World(now=now) if now else World()
     client = httpx.AsyncClient(
         transport=members or httpx.MockTransport(everybody_is_called_jia), base_url="http://members"
     )

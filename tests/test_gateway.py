@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis.errors import Unavailable
 from gateway.routes import Route, RoutingTable
+from tests.chassis import test_tokens
 from tests.doors import DOCUMENT, authorization, door
+from tests.harness import Clock
 
 AUTHOR = str(uuid4())
 
@@ -197,3 +199,25 @@ async def test_sign_ins_are_limited_by_address_whatever_headers_say(route: str) 
 def test_a_fixed_path_goes_before_a_parameter(path: str, template: str) -> None:
     found: Route = RoutingTable(DOCUMENT).match("GET", path)
     assert found.template == template
+
+
+async def test_no_forged_token_passes_the_gateway() -> None:
+    """The same tokens as at every service by itself (tests/chassis/test_tokens.py)."""
+    reached = []
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["path"])
+        await echo(scope, receive, send)
+
+    clock = Clock()
+    app = door({"orders": upstream}, signer=test_tokens.SIGNER, now=clock)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+
+        async def ask(token: str) -> int:
+            headers = {b"Authorization": b"Bearer " + token.encode("utf-8")}
+            return (await client.post("/api/v1/things", json={}, headers=headers)).status_code
+
+        statuses = {name: await ask(token) for name, token in test_tokens.forged(clock()).items()}
+        assert statuses == dict.fromkeys(statuses, 401)
+        assert reached == []
+        assert await ask(test_tokens.signed(test_tokens.claims(clock()))) == 200, "a good one does"

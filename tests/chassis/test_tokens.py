@@ -105,11 +105,16 @@ def forged(now: datetime) -> dict[str, str]:
         ),
         "no kid": signed(claims(now), kid=None),
         "kid of a path": signed(claims(now), kid="../../dev/null"),
+        "kid of a file": signed(claims(now), kid="file:///dev/null"),
+        "kid of an address": signed(claims(now), kid="https://elsewhere/keys.json"),
+        "kid of a statement": signed(claims(now), kid=f"{KID}' OR '1'='1"),
         "another audience": signed(claims(now, aud="linli-members")),
         "several audiences": signed(claims(now, aud=["linli"])),
         "another issuer": signed(claims(now, iss="linli-gateway")),
         "expired": signed(claims(past)),
         "of the future": signed(claims(future)),
+        "not yet good": signed(claims(now, nbf=now.timestamp() + 60)),
+        "good from no time on": signed(claims(now, nbf="now")),
         "without end": signed(claims(now, exp=...)),
         "without start": signed(claims(now, iat=...)),
         "without session": signed(claims(now, sid=...)),
@@ -120,6 +125,9 @@ def forged(now: datetime) -> dict[str, str]:
     }
     for name, alg in {"no text": 1, "a list": ["ES256"], "an object": {}, "null": None, "unknown": "ES999"}.items():
         made[f"alg is {name}"] = f"{part({'alg': alg, 'kid': KID})}.{body}.{signature}"
+    for name in ("jku", "x5u"):
+        header = {"alg": "ES256", "kid": KID, name: "https://elsewhere/keys.json"}
+        made[f"keys at an address, {name}"] = jwt.encode(header, claims(now), ECKey.generate_key("P-256"))
     for name in ("crit", "b64", "zip"):
         made[f"header with {name}"] = f"{part({'alg': 'ES256', 'kid': KID, name: [name]})}.{body}.{signature}"
     for name, kid in {"a number": 1, "a list": [], "null": None}.items():
