@@ -17,7 +17,7 @@ import pytest
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.headers import SECURITY_HEADERS
+from chassis.headers import CLIENT_ADDRESS_HEADER, SECURITY_HEADERS
 from chassis.settings import SERVICE_NAMES
 from chassis.tokens import Signer, generate_key
 from chassis.world import World
@@ -37,6 +37,7 @@ JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"
 # What a service hears, and what a client: the listed headers, and those that the gateway and its server add.
 PASSED = {name.decode() for name in KEYED_REQUEST_HEADERS} | {"host", "x-request-id", "transfer-encoding"}
+PASSED |= {CLIENT_ADDRESS_HEADER.decode()}
 SECURING = {name.decode() for name, _ in SECURITY_HEADERS}
 ANSWERED = {name.decode() for name in RESPONSE_HEADERS} | SECURING
 ANSWERED |= {"date", "connection", "transfer-encoding", "x-request-id", "allow"}
