@@ -186,4 +186,7 @@ class Neighbourhood:
             city = {"parent_id": self.area, "level": "community", "name": f"社区 {uuid4().hex[:6]}"}
             self.staff.send("POST", "/areas", 201, json=city)
             self.staff.send("POST", "/auth/otp", 202, json={"phone": f"198{random.randrange(10**8):08d}"})
-            self.publish(f"stir {uuid4().hex[:6]}")
+            claim = {"json": {"claimant": {"type": "member", "id": self.members[0].actor.id}}}
+            key = {"Idempotency-Key": uuid4().hex}
+            product = self.publish(f"stir {uuid4().hex[:6]}")
+            self.members[0].send("POST", f"/products/{product}/claims", 201, headers=key, **claim)
