@@ -22,6 +22,8 @@ PREFETCH = 2 * RECEIVE_BATCH_MAX
 # When letters could not be taken in (this service's own database is down), they stay in hand for this time.
 RECEIVE_RETRY_S = 1.0
 WATCH_S = 5.0
+# For all of a queue's bindings, one after another: a broker that is busy is not one that is silent.
+BINDING_TIMEOUT_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -95,10 +97,15 @@ class Consumer:
             await wait_at_most(self._stopping, WATCH_S)
             if self._stopping.is_set():
                 return
-            async with asyncio.timeout(BROKER_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
-                seen, _ = await self._topology.declare_queue(channel, self._subscriber.name)
-            if not seen.declaration_result.consumer_count:
-                raise BusAway(f"queue {queue} has no consumer")
+            async with (
+                asyncio.timeout(BROKER_TIMEOUT_S) as patience,
+                connection.channel(publisher_confirms=False) as channel,
+            ):
+                seen = await channel.declare_queue(queue, passive=True)
+                if not seen.declaration_result.consumer_count:
+                    raise BusAway(f"queue {queue} has no consumer")
+                patience.reschedule(asyncio.get_running_loop().time() + BINDING_TIMEOUT_S)
+                await self._topology.declare_queue(channel, self._subscriber.name)
             # Only now: a consumer that is lost after each new connection is trouble, too.
             self._link.serves()
 
