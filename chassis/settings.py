@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     lookup_key: Secret | None = None
     lookup_public_keys: Annotated[dict[str, dict[str, Any]], *JSON] = Field(default_factory=dict)
 
-    # Keys of members: contacts at rest, look-up of a phone number, signing of access tokens (PEM, ES256).
+    # Keys of members: contacts at rest (several while they are rotated, the newest first), look-up of a phone number,
+    # signing of access tokens (PEM, ES256).
     contact_key: Secret | None = None
     phone_index_key: Secret | None = None
     token_key: Secret | None = None

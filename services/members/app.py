@@ -15,6 +15,7 @@ from services.members.housekeeping import HOUSEKEEPING_S, forget_old_sign_in_dat
 from services.members.models import Base
 from services.members.parts import Parts, build_parts
 from services.members.personal import PERSONAL
+from services.members.resealing import reseal_contacts
 from services.members.staff import ensure_operator
 
 
@@ -31,7 +32,10 @@ async def start(runtime: Runtime) -> AsyncIterator[Parts]:
         async with runtime.db.transaction() as session:
             await forget_old_sign_in_data(session, runtime.world.now())
 
-    async with running(every(HOUSEKEEPING_S, keep_house)):
+    async with running(
+        every(HOUSEKEEPING_S, keep_house),
+        every(HOUSEKEEPING_S, lambda: reseal_contacts(runtime.db, parts.vault)),
+    ):
         yield parts
 
 

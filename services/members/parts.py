@@ -11,7 +11,7 @@ from chassis.settings import Settings
 from chassis.tokens import Signer, signer_from
 from chassis.world import World
 from services.members.passwords import Passwords
-from services.members.vault import Vault, read_key
+from services.members.vault import Vault, read_key, read_keys
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Parts:
 
 def build_parts(settings: Settings, world: World) -> Parts:
     """The parts that the settings describe; BadSetting naming the variable for a key that is missing or malformed."""
-    contact_key = read_key(settings.contact_key, "LINLI_CONTACT_KEY")
+    contact_keys = read_keys(settings.contact_key, "LINLI_CONTACT_KEY")
     index_key = read_key(settings.phone_index_key, "LINLI_PHONE_INDEX_KEY")
-    vault = Vault(contact_key, index_key, world.random)
+    vault = Vault(contact_keys, index_key, world.random)
     return Parts(vault, signer_from(settings.token_key, "LINLI_TOKEN_KEY"), Passwords())
 
 
