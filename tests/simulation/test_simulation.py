@@ -19,9 +19,9 @@ from tests.simulation.report import describe, read_skipped, write_skipped
 from tests.simulation.schedule import STEPS, Outcome
 from tests.simulation.shrink import shrink
 
-SEEDS = range(2)
+SEEDS = range(1, 2)
 # Those whose damage comes soon; within how many schedules each must be seen.
-QUICK_CONTROLS = ["an inbox that does not know what it had", "a relay that deletes before it publishes"]
+QUICK_CONTROLS = ["a relay that deletes before it publishes", "claims without a count"]
 SEEN_WITHIN = 20
 
 
@@ -41,7 +41,7 @@ async def test_all_is_well_after_any_schedule(runs: Runs) -> None:
 
 
 async def test_a_seed_gives_the_same_schedule_and_the_same_end_each_time(runs: Runs) -> None:
-    first, second = await runs.one(5), await runs.one(5)
+    first, second = await runs.one(0), await runs.one(0)
     assert (first.lines, first.digest) == (second.lines, second.digest)
 
 
