@@ -23,7 +23,8 @@ from chassis.errors import Unavailable, answer
 from chassis.headers import SecurityHeaders
 from chassis.listening import connect_nobody
 
-GRACEFUL_SHUTDOWN_S = 5
+# Longer than the longest answer takes: a gateway waits 12 s for a service (gateway.upstream).
+GRACEFUL_SHUTDOWN_S = 14
 # Requests make few cycles, and many objects that are soon gone. The collector counts objects, not their size: no cycle
 # that holds a request's body may be left to it (`chassis.problems`).
 COLLECT_AFTER_OBJECTS = 10_000
