@@ -46,7 +46,7 @@ class Neighbour:
         end = time.monotonic() + PATIENCE_S
         last = ""
         while time.monotonic() < end:
-            self._stay_signed_in()
+            self.stay_signed_in()
             try:
                 answer = self.actor.http.request(method, path, **options)
             except httpx.TransportError as error:
@@ -59,7 +59,7 @@ class Neighbour:
             time.sleep(RETRY_S)
         raise AssertionError(f"{method} {path} is still answered {last} after {PATIENCE_S:.0f} s")
 
-    def _stay_signed_in(self) -> None:
+    def stay_signed_in(self) -> None:
         """Tokens last five minutes. While members is away the old one still serves."""
         with self._lock:
             if time.monotonic() - self._signed_in > REFRESH_S:

@@ -23,6 +23,7 @@ def rows(stack: FailingStack, title: str) -> list[str]:
 
 
 def claim(member: Neighbour, product: str, key: str, **more: Any) -> httpx.Response:
+    member.stay_signed_in()
     body = {"claimant": {"type": "member", "id": member.actor.id, **more}}
     return member.actor.http.post(f"/products/{product}/claims", json=body, headers={"Idempotency-Key": key})
 
