@@ -30,7 +30,9 @@ def missing_settings(page: str) -> set[str]:
 
 def missing_variables(page: str) -> set[str]:
     named = set(re.findall(r"\b([A-Z]{2,})=", page))
-    return {name for name in named if f"$({name}" not in MAKEFILE and name not in COMPOSE}
+    # A variable given to make reaches what it runs; those that only that reads stand in the target's help.
+    told = f"{COMPOSE}\n{MAKEFILE}"
+    return {name for name in named if not re.search(rf"\$[({{]{name}\b|\b{name}=", told)}
 
 
 def missing_files(page: str) -> set[str]:
