@@ -18,7 +18,8 @@ class Caller:
     """One request: its body in parts, and what is answered."""
 
     def __init__(self, method: str = "GET", path: bytes = b"/", query: bytes = b"", headers: Headers = ()) -> None:
-        self.scope = {"type": "http", "method": method, "raw_path": path, "query_string": query, "headers": headers}
+        self.scope = {"type": "http", "http_version": "1.1", "method": method, "raw_path": path}
+        self.scope |= {"query_string": query, "headers": headers}
         self.parts: asyncio.Queue[Message] = asyncio.Queue()
         self.status = 0
         self.headers: dict[bytes, bytes] = {}

@@ -222,8 +222,12 @@ async def test_a_release_leaves_a_newer_schema_and_the_rights_on_it_as_they_are(
     assert await refused(urls.application, insert)
 
 
-def step_back(connection: Connection, made: Service) -> None:
-    command.downgrade(migrations.config_for(connection, made.metadata, made.revisions), "-1")
+def step_back(connection: Connection, made: Service, to: str = "-1") -> None:
+    command.downgrade(migrations.config_for(connection, made.metadata, made.revisions), to)
+
+
+# The revision of points after this one alters `parked`.
+BEFORE_PARKED_CHANGED = "0004"
 
 
 async def holding_up_others(databases: Databases, attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +236,7 @@ async def holding_up_others(databases: Databases, attempts: int, monkeypatch: py
     made = service("points")
     urls = await databases.empty("points")
     await migrations.upgrade(urls, made.metadata, made.revisions)
-    await run(urls.migrator, step_back, made)
+    await run(urls.migrator, step_back, made, BEFORE_PARKED_CHANGED)
     async with connected(urls.application) as reading:
         await reading.execute(text("SELECT count(*) FROM parked"))
         upgrade = asyncio.create_task(migrations.upgrade(urls, made.metadata, made.revisions))

@@ -26,7 +26,7 @@ from chassis.settings import Settings
 from chassis.tables import outbox, parked, scopes
 from chassis.tokens import Signer, generate_key
 from chassis.world import World
-from contracts.members import AreaChanged, PersonChanged, PersonRegistered, RoleRevoked, SignedOut
+from contracts.members import AreaChanged, PersonChanged, PersonErased, PersonRegistered, RoleRevoked, SignedOut
 from tests.chassis.buses import eventually
 from tests.chassis.parts import count_of, effects, must_fail, setting, tell
 from tests.chassis.toy import SERVICE
@@ -233,7 +233,7 @@ async def _has(db: Database, expected: int) -> bool:
 
 
 def test_every_service_listens_to_areas_and_cut_offs() -> None:
-    expected = {AreaChanged, RoleRevoked, SignedOut, PersonRegistered, PersonChanged}
+    expected = {AreaChanged, RoleRevoked, SignedOut, PersonErased, PersonRegistered, PersonChanged}
     assert SERVICE.subscriptions() == expected
 
 
