@@ -54,6 +54,6 @@ def person(url: str) -> Iterator[Actor]:
 @pytest.fixture(scope="module")
 def area(staff: Actor) -> str:
     """Id of a community of this module."""
-    city = staff.post("/areas", {"level": "city", "name": "成都市", "name_en": "Chengdu"})
+    city = staff.post("/areas", {"level": "city", "name": "绵阳市", "name_en": "Mianyang"})
     community = {"parent_id": city["id"], "level": "community", "name": "玉林北路社区", "name_en": "Yulin North"}
     return str(staff.post("/areas", community)["id"])

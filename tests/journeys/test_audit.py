@@ -60,7 +60,7 @@ def boss(url: str) -> Iterator[Audited]:
 
 
 def test_every_change_by_staff_is_in_the_audit(boss: Audited, person: Actor) -> None:
-    area = boss.post("/areas", {"level": "city", "name": "成都市"})["id"]
+    area = boss.post("/areas", {"level": "city", "name": "德阳市"})["id"]
     organisation = boss.post("/organisations", {"area_id": area, "name": "居民互助会", "kind": "branch"})["id"]
     centre = boss.post("/centres", {"area_id": area, "name": "邻里中心", "address": "玉林北路"})["id"]
     boss.post("/people", {"display_name": "王阿姨", "area_id": area})
