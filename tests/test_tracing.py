@@ -84,7 +84,9 @@ def path_to_root(spans: Sequence[ReadableSpan], leaf: ReadableSpan) -> list[str]
     return names[::-1]
 
 
-async def walks_from_the_door_to_the_statements(databases: Databases, server_url: str, bus: Bus) -> list[ReadableSpan]:
+async def walks_from_the_door_to_the_statements(
+    databases: Databases, server_url: str, bus: Bus, within_s: float = 30
+) -> list[ReadableSpan]:
     route, told = "POST /api/v1/auth/otp", "linli.members.sign_in_challenged.v1"
     with traced() as exporter:
         async with linli(databases, server_url, bus) as stack:
@@ -93,7 +95,7 @@ async def walks_from_the_door_to_the_statements(databases: Databases, server_url
             def handled() -> bool:
                 return any(one.name == f"handle {told}" for one in exporter.get_finished_spans())
 
-            await eventually(handled, within_s=30)
+            await eventually(handled, within_s)
         spans = trace_of(exporter, route)
         inserted = [
             path_to_root(spans, one)
@@ -123,7 +125,7 @@ async def test_over_rabbitmq_it_is_one_trace_too(
 
 
 async def test_control_a_bus_that_loses_the_trace_is_seen(databases: Databases, server_url: str) -> None:
-    await must_fail(walks_from_the_door_to_the_statements, databases, server_url, Forgetful())
+    await must_fail(walks_from_the_door_to_the_statements, databases, server_url, Forgetful(), within_s=3)
 
 
 async def test_a_group_commit_is_linked_with_every_request_it_answers(databases: Databases) -> None:
