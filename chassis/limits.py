@@ -70,11 +70,15 @@ class RequestLimits:
 
 def _ambiguous(scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
     """Framing is the server's to check; this is what it lets pass."""
-    names = [name for name, _ in scope["headers"]]
-    twice = len(names) > len(headers) and any(names.count(name) > 1 for name in SAID_ONCE)
+    twice = len(scope["headers"]) > len(headers) and _said_twice(scope)
     coding = headers.get(b"transfer-encoding")
     recoded = coding is not None and (coding.strip().lower() != b"chunked" or scope["http_version"] == "1.0")
     return BadRequest() if twice or recoded or scope["http_version"] not in VERSIONS else None
+
+
+def _said_twice(scope: Scope) -> bool:
+    names = [name for name, _ in scope["headers"]]
+    return any(names.count(name) > 1 for name in SAID_ONCE)
 
 
 def _bad_address(scope: Scope) -> Refusal | None:

@@ -7,6 +7,7 @@ which that proxy has added: the last address that is not a named proxy's itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.types import Scope
@@ -17,6 +18,8 @@ HEADER = b"x-forwarded-for"
 UNKNOWN = "unknown"
 # Of IPv6 a household has this much, and whoever likes takes another address of it for each request.
 IPV6_HOUSEHOLD_BITS = 64
+# Reading an address takes longer than most of what the gateway does for a request, and most come again.
+READ_MAX = 4096
 
 Address = IPv4Address | IPv6Address
 
@@ -54,6 +57,7 @@ def _hops(scope: Scope) -> Iterator[str]:
     return (hop.strip() for hop in reversed(",".join(lines).split(",")))
 
 
+@lru_cache(READ_MAX)
 def _parse(text: str) -> Address | None:
     try:
         address = ip_address(text)
@@ -62,6 +66,7 @@ def _parse(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(READ_MAX)
 def _household(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
