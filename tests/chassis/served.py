@@ -1,7 +1,7 @@
 """The process that the tests of the server start: an application that answers at once, slowly, or with a stream.
 
     python -m tests.chassis.served [--drain-s 1] [--port 8000] [--opening-s 0] [--patience-s 10] [--grace-s 5] [--deaf]
-                                   [--uvicorns-own] [--stuck-s 0] [--slam]
+                                   [--uvicorns-own] [--stuck-s 0] [--slam] [--slow-s 0.4]
 
 `--grace-s 0`, `--deaf`, `--uvicorns-own` and `--slam` are for controls: it waits for no answer, does not end its
 streams, has connections without limits, or closes its door before everybody is in. For `--stuck-s` it does nothing when
@@ -27,7 +27,6 @@ from chassis import connection, listening
 from chassis import server as server_module
 from chassis.server import Server, say
 
-SLOW_S = 0.4
 # More than the systems between keep for a client that takes nothing.
 MUCH_BYTES = 30_000_000
 
@@ -38,8 +37,8 @@ async def _what_it_reads(request: Request) -> Response:
     return PlainTextResponse(f"{len(body)} {sorted(request.headers)}")
 
 
-def application(stopping: asyncio.Event) -> ASGIApp:
-    """What is served until it stops."""
+def application(stopping: asyncio.Event, slow_s: float) -> ASGIApp:
+    """What is served until it stops; `/slow` takes `slow_s`."""
 
     async def ticks() -> AsyncIterator[str]:
         while not stopping.is_set():
@@ -50,7 +49,7 @@ def application(stopping: asyncio.Event) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":
             say("working")
-            await asyncio.sleep(SLOW_S)
+            await asyncio.sleep(slow_s)
         if scope["path"] == "/read":
             try:
                 await (await _what_it_reads(Request(scope, receive)))(scope, receive, send)
@@ -84,7 +83,7 @@ async def serve(arguments: argparse.Namespace) -> None:
             say("stuck")
             time.sleep(arguments.stuck_s)
 
-    app = application(stopping)
+    app = application(stopping, arguments.slow_s)
     server = Server(app, "127.0.0.1", arguments.port, on_stop=on_stop, drain_s=arguments.drain_s, during=during())
     await server.serve()
 
@@ -100,6 +99,7 @@ def main() -> int:
     parser.add_argument("--uvicorns-own", action="store_true")
     parser.add_argument("--stuck-s", type=float, default=0)
     parser.add_argument("--slam", action="store_true")
+    parser.add_argument("--slow-s", type=float, default=0.4)
     arguments = parser.parse_args()
     server_module.GRACEFUL_SHUTDOWN_S = arguments.grace_s
     connection.HEAD_TIMEOUT_S = connection.BODY_TIMEOUT_S = connection.TAKE_TIMEOUT_S = arguments.patience_s

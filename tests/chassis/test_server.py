@@ -158,7 +158,7 @@ async def test_a_request_in_flight_at_the_signal_is_answered() -> None:
 
 
 async def test_control_a_server_that_waits_for_nothing_leaves_it_unanswered() -> None:
-    await must_fail(answers_what_is_in_flight, "--drain-s", "0", "--grace-s", "0")
+    await must_fail(answers_what_is_in_flight, "--drain-s", "0", "--grace-s", "0", "--slow-s", "10")
 
 
 async def ends_its_streams(*options: str) -> None:
