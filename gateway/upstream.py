@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import AsyncIterator
 
 import structlog
 from aiohttp import (
@@ -26,6 +27,7 @@ from yarl import URL
 
 from chassis.errors import BadRequest, Unavailable
 from gateway.body import Body
+from gateway.exchange import Data, Headers
 from gateway.repeat import Lost, may_be_repeated, request
 
 CONNECT_TIMEOUT_S = 2.0
@@ -128,7 +130,7 @@ class HttpUpstream:
         # What may be sent once more has to be there once more.
         data = await body.read(whole=may_be_repeated(method, headers))
         try:
-            return await request(self._session, method, url, headers, data)
+            return await request(self._session, method, url, framed(headers, data), data)
         except (ClientError, OSError) as error:
             raise body.failure or self._unavailable(error) from error
 
@@ -166,6 +168,17 @@ class HttpUpstream:
         cause = error.__cause__ if isinstance(error, Lost) else error
         log.warning("upstream_failed", upstream=str(self._origin), cause=type(cause).__name__)
         return Unavailable()
+
+
+def framed(headers: Headers, data: Data) -> Headers:
+    """The headers without the client's length where the body is here: aiohttp says how long it is.
+
+    The client's is of what the client sent. If less is sent on (HEAD as GET, a part of an export), the service would
+    take the beginning of the next request on the connection, somebody else's, for the rest.
+    """
+    if isinstance(data, AsyncIterator):
+        return headers
+    return [(name, value) for name, value in headers if name != "content-length"]
 
 
 async def _pass_on(content: StreamReader, send: Send) -> None:

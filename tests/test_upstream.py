@@ -6,11 +6,14 @@ import asyncio
 import gzip
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from chassis.errors import BadRequest, TooLarge, Unavailable
 from chassis.limits import BODY_MAX_BYTES, RequestLimits
+from gateway import upstream as upstream_module
 from tests.caller import KEYED, Caller, Headers, upstream
-from tests.wire import OK, Answer, wire
+from tests.chassis.parts import must_fail
+from tests.wire import OK, Answer, serving, wire
 
 # ---- What arrives --------------------------------------------------------------------------------------------------
 
@@ -40,7 +43,7 @@ async def test_no_path_leads_to_another_host(path: bytes) -> None:
 
 
 async def test_the_headers_that_arrive_are_the_callers_and_no_cookie_is_kept() -> None:
-    sent = [(b"accept-language", "zh-CN, 中".encode()), (b"x-request-id", b"r-1"), (b"content-length", b"2")]
+    sent = [(b"accept-language", "zh-CN, 中".encode()), (b"x-request-id", b"r-1"), (b"Content-Length", b"2")]
     answer = Answer(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n")
     async with wire(answer) as service:
         url = service.url.replace("127.0.0.1", "localhost")  # a client that keeps cookies keeps none of an address
@@ -50,6 +53,28 @@ async def test_the_headers_that_arrive_are_the_callers_and_no_cookie_is_kept() -
     host = b"Host: " + url.removeprefix("http://").encode()
     for request in service.requests:
         assert request.headers == [host, *(name + b": " + value for name, value in sent)]
+
+
+async def leaves_the_next_request_alone(announced: Headers) -> None:
+    """A body is announced and not sent on, to a service that answers without reading; then somebody else asks."""
+    async with serving(PlainTextResponse("ok")) as url, upstream(url) as app:
+        for headers in ([], announced, [], []):
+            caller = Caller(headers=headers)
+            async with asyncio.timeout(10):
+                await caller.calls(app)
+            assert (caller.status, caller.body) == (200, b"ok")
+
+
+ANNOUNCED = [(b"content-length", b"5")]
+
+
+async def test_a_body_that_is_not_sent_on_takes_nothing_of_the_next_request() -> None:
+    await leaves_the_next_request_alone(ANNOUNCED)
+
+
+async def test_control_with_the_clients_length_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "framed", lambda headers, _data: headers)
+    await must_fail(leaves_the_next_request_alone, ANNOUNCED)
 
 
 async def test_a_header_in_no_encoding_of_ours_is_the_callers_mistake() -> None:
