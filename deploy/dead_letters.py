@@ -114,8 +114,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def run(operator: Operator, asked: argparse.Namespace) -> None:
     """Do what was asked for."""
     match asked.action:
-        case "list" if asked.service and (asked.fingerprint or asked.state != "dead"):
-            show_letters(operator, asked.service, asked.fingerprint, asked.state)
+        case "list" if asked.fingerprint or asked.state != "dead":
+            for service in [asked.service] if asked.service else SERVICE_NAMES:
+                show_letters(operator, service, asked.fingerprint, asked.state)
         case "list":
             show_groups(operator, [asked.service] if asked.service else SERVICE_NAMES)
         case "show":

@@ -15,11 +15,12 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import AMQPConnectionError, AMQPError
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -85,14 +86,14 @@ async def set_up_broker(admin_url: str, definitions: object) -> None:
         (await api.post("/definitions", json=definitions)).raise_for_status()
 
     def is_early(error: Exception) -> bool:
-        # The page answers, and knows nobody yet, a moment before the broker has read its definitions.
-        return isinstance(error, httpx.HTTPError)
+        # The page answers a moment before the broker has read its definitions, and lets clients in.
+        return isinstance(error, httpx.HTTPError | AMQPConnectionError)
 
     topology = topology_of(SERVICES)
     async with api:
         await until_ready(f"the broker at {admin.hostname}", import_definitions, is_early)
         say("the broker has its users")
-        await declare(admin_url, topology)
+        await until_ready(f"the broker at {admin.hostname}", partial(declare, admin_url, topology), is_early)
         say("exchange and queues are declared")
         bindings = (await api.get("/bindings")).raise_for_status().json()
     for binding in left_over(bindings, topology):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -24,10 +23,11 @@ from gateway.address import Addresses
 from gateway.compose import Names, forward_with_names
 from gateway.export import forward_export
 from gateway.figures import gateway_samples
-from gateway.forward import forward, is_ready
+from gateway.forward import forward
 from gateway.head import as_get
 from gateway.limits import RateLimits
 from gateway.pages import Pages
+from gateway.readiness import Readiness
 from gateway.routes import Route, RoutingTable
 
 BEARER = b"bearer "
@@ -70,6 +70,7 @@ class Gateway:
         self._table = RoutingTable(document)
         self._pages = Pages(document)
         self._upstreams = upstreams
+        self._readiness = Readiness(upstreams)
         self._verifier = verifier
         self._names = names
         self._addresses = addresses
@@ -108,11 +109,10 @@ class Gateway:
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ready when any service is: one that is stopped does not take the door away from the others."""
-        answers = await asyncio.gather(*(is_ready(name, app, scope) for name, app in self._upstreams.items()))
-        if not any(answers):
+        found = await self._readiness.of_services(scope)
+        if not any(found.values()):
             raise Unavailable()
-        states = ("ready" if answer else "unavailable" for answer in answers)
-        services = dict(zip(self._upstreams, states, strict=True))
+        services = {name: "ready" if ready else "unavailable" for name, ready in found.items()}
         await JSONResponse({"status": "ready", "services": services})(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis.errors import Unavailable
+from gateway.readiness import KEPT_S, Readiness
 from gateway.routes import Route, RoutingTable
 from tests.chassis import test_tokens
 from tests.doors import DOCUMENT, authorization, door
@@ -221,3 +222,23 @@ async def test_no_forged_token_passes_the_gateway() -> None:
         assert statuses == dict.fromkeys(statuses, 401)
         assert reached == []
         assert await ask(test_tokens.signed(test_tokens.claims(clock()))) == 200, "a good one does"
+
+
+async def test_however_many_ask_whether_all_is_ready_the_services_are_asked_once_a_second() -> None:
+    asked = 0
+
+    async def service(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal asked
+        asked += scope["path"] == "/readyz"
+        await asyncio.sleep(0.05)
+        await echo(scope, receive, send)
+
+    clock_s = [100.0]
+    scope: Scope = {"type": "http", "asgi": {}, "http_version": "1.1", "method": "GET", "scheme": "http", "headers": []}
+    scope |= {"path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
+    readiness = Readiness({"orders": service}, lambda: clock_s[0])
+    for expected in (1, 1, 2):
+        found = await asyncio.gather(*(readiness.of_services(scope) for _ in range(50)))
+        assert found == [{"orders": True}] * 50
+        assert asked == expected
+        clock_s[0] += KEPT_S / 2

@@ -35,7 +35,7 @@ DAY = timedelta(days=1)
 # is not, and at all those that are not together.
 FAMILIAR_MAX: Caps = ((10, timedelta(minutes=10)), (50, DAY))
 STRANGE_MAX: Caps = ((5, timedelta(minutes=10)), (10, DAY))
-STRANGERS_MAX: Caps = ((10, timedelta(minutes=10)), (30, DAY))
+STRANGERS_MAX: Caps = ((10, timedelta(minutes=10)), (20, timedelta(hours=1)))
 
 
 async def challenge_phone(session: AsyncSession, vault: Vault, phone: str, locale: Locale, address: str) -> Challenge:

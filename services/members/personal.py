@@ -25,10 +25,17 @@ def _refresh_tokens(person_id: UUID) -> ColumnElement[bool]:
     return RefreshToken.sign_in_id.in_(select(SignIn.id).where(SignIn.person_id == person_id))
 
 
+SEALED = {"phone_index", "phone_sealed", "code_sealed", "address_index"}
+
 # What refers to another table comes before it.
 PERSONAL = Personal(
     held=[
-        Held(Challenge, _challenges, erased=DELETE, hidden={"phone_index", "phone_sealed", "code_sealed", "address_index"}),
+        Held(
+            Challenge,
+            _challenges,
+            erased=DELETE,
+            hidden={"phone_index", "phone_sealed", "code_sealed", "address_index"},
+        ),
         # Those of a username are left: without it nobody can say whose they are, and they go within 90 days.
         Held(FamiliarAddress, _familiar, erased=DELETE, hidden={"subject_index", "address_index"}),
         Held(Contact, Contact.person_id, erased=DELETE, hidden={"phone_index", "phone_sealed"}),

@@ -5,6 +5,13 @@ from __future__ import annotations
 from chassis.errors import Forbidden, Refusal, TooManyRequests, Unauthenticated
 
 
+class TooManyExports(TooManyRequests):
+    """429: this person has had as many exports as they may for now."""
+
+    type = "too_many_exports"
+    retry_after_s = 600
+
+
 class TooManyCodes(TooManyRequests):
     """429: this phone was sent as many codes as it may be for now."""
 

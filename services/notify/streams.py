@@ -91,10 +91,15 @@ async def follow(
 ) -> AsyncGenerator[Sequence[Row[Any]], None]:
     """The person's items after number `after`, in order, old ones and then new ones as they come, while `is_open`.
 
-    No connection is held while waiting. While the database is down the reader waits too.
+    It ends, too, for who came first of too many readers. No connection is held while waiting. While the database is
+    down the reader waits too.
     """
     with wakes.reading(person_id) as woken:
-        while is_open():
+
+        def goes_on() -> bool:
+            return is_open() and wakes.is_reading(person_id, woken)
+
+        while goes_on():
             woken.clear()
             try:
                 items = await _items(db, person_id, after)
@@ -108,7 +113,7 @@ async def follow(
                 after = items[-1].seq
                 yield items
                 continue
-            while is_open() and not woken.is_set():
+            while goes_on() and not woken.is_set():
                 await wait_at_most(woken, LOOK_EVERY_S)
 
 

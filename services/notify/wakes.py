@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.db import Database, opened
 
 _OPTION = "notify_wakes"
+# A person's phones, tabs and store screens; each stream takes a connection from everybody's.
+READERS_MAX = 20
 
 
 class Wakes:
@@ -19,7 +21,7 @@ class Wakes:
 
     def __init__(self) -> None:
         self.sender = asyncio.Event()
-        self._readers: dict[UUID, set[asyncio.Event]] = {}
+        self._readers: dict[UUID, dict[asyncio.Event, None]] = {}
 
     def attach(self, db: Database) -> None:
         """Let handlers, which get no more than a session, find these by the session's engine."""
@@ -32,15 +34,27 @@ class Wakes:
 
     @contextmanager
     def reading(self, person_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever this person's stream has something new."""
+        """An event that is set whenever this person's stream has something new.
+
+        Of more than `READERS_MAX` readers the one who came first is woken, and `is_reading` no more.
+        """
         woken = asyncio.Event()
-        self._readers.setdefault(person_id, set()).add(woken)
+        readers = self._readers.setdefault(person_id, {})
+        readers[woken] = None
+        if len(readers) > READERS_MAX:
+            oldest = next(iter(readers))
+            del readers[oldest]
+            oldest.set()
         try:
             yield woken
         finally:
-            self._readers[person_id].discard(woken)
-            if not self._readers[person_id]:
-                del self._readers[person_id]
+            readers.pop(woken, None)
+            if not readers:
+                self._readers.pop(person_id, None)
+
+    def is_reading(self, person_id: UUID, woken: asyncio.Event) -> bool:
+        """Whether the reader with this event has not had to give way to a later one."""
+        return woken in self._readers.get(person_id, ())
 
     def wake_readers(self, people: Iterable[UUID]) -> None:
         """Wake everyone who reads the stream of one of these people."""

@@ -10,10 +10,10 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from chassis.api import Api, Db
-from chassis.audit import note
 from chassis.auth import SIGNED_IN, CurrentPrincipal
 from chassis.erasure import Erasure
 from chassis.export import EXPORT_PATH
+from services.members.exports import count_export
 from services.members.farewell import erase_me
 from services.members.parts import CurrentParts
 from services.members.people import phone_of, require_account
@@ -37,10 +37,13 @@ class ExportView(BaseModel):
 
 @api.get(EXPORT_PATH, policy=SIGNED_IN, openapi_extra={"x-linli-compose": "export"})
 async def export_me(principal: CurrentPrincipal, db: Db, parts: CurrentParts) -> ExportView:
-    """Everything that Linli holds about me, from all services; 503 while one of them cannot be reached."""
+    """Everything that Linli holds about me, from all services; 503 while one of them cannot be reached.
+
+    Five times an hour.
+    """
     async with db.transaction() as session:
         person = await require_account(session, principal)
-        note(session, principal.person_id, "export_me", person.id)
+        await count_export(session, person.id)
         return ExportView(
             person_id=person.id,
             made_at=db.world.now(),

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from contracts.members import PersonErased
+from services.members.exports import EXPORTS_MAX
 from services.members.farewell import FRESH_SIGN_IN_MIN
 from tests.harness import operator
 from tests.services.members.conftest import OPERATOR_PASSWORD, Members
@@ -109,3 +110,15 @@ async def test_an_export_shows_ones_own_phone_and_is_audited(members: Members) -
     export = (await members.bearer("GET", "/me/export", ann["access_token"])).json()
     assert (export["phone"], export["services"]) == (PHONE, {})
     assert await audited(members, ann["person_id"]) == ["export_me"]
+
+
+async def test_there_are_so_many_exports_an_hour(members: Members) -> None:
+    ann = await members.sign_in(PHONE)
+    for _ in range(EXPORTS_MAX):
+        assert (await members.bearer("GET", "/me/export", ann["access_token"])).status_code == 200
+    refusal = await members.bearer("GET", "/me/export", ann["access_token"])
+    await refused(refusal, 429, "too_many_exports")
+    assert int(refusal.headers["retry-after"]) > 0
+    members.clock.advance(minutes=61)
+    again = await members.sign_in(PHONE)
+    assert (await members.bearer("GET", "/me/export", again["access_token"])).status_code == 200
