@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.arrays import arrays, insert_arrays
 from chassis.db import Database, is_down, is_lock_timeout, is_transient
-from chassis.parked import BEHIND_PAUSE, bury, count_attempt, due, held, let_next_follow, park
+from chassis.parked import BEHIND_PAUSE, UNREADABLE, bury, count_attempt, due, held, let_next_follow, park
 from chassis.tables import inbox, parked
 from chassis.tracing import together
 from contracts.event import CloudEvent, Envelope, Event, UnknownEventType, parse
@@ -174,7 +174,9 @@ class Inbox:
 
     async def retry_due(self) -> int:
         """Try each thing's oldest parked event if it is due; returns how many were tried."""
-        mine = or_(parked.c.type.in_(self._handlers), parked.c.parked_at <= self._db.world.now() - WAIT_FOR_RELEASE)
+        # What was buried and is replayed has waited already: any release may try to read it.
+        kinds = parked.c.type.in_([*self._handlers, UNREADABLE])
+        mine = or_(kinds, parked.c.parked_at <= self._db.world.now() - WAIT_FOR_RELEASE)
         async with self._db.transaction() as session:
             ids = await due(session, mine)
         for row_id in ids:
@@ -186,15 +188,16 @@ class Inbox:
             async with self._db.transaction() as session:
                 # Still due: another copy may have tried it since.
                 still = parked.c.state == "retry", parked.c.next_at <= self._db.world.now()
-                mine = select(parked.c.document).where(parked.c.id == row_id, *still)
-                document = await session.scalar(mine.with_for_update(skip_locked=True))
-                if document is None:
+                mine = select(parked.c.document, parked.c.partition_key).where(parked.c.id == row_id, *still)
+                row = (await session.execute(mine.with_for_update(skip_locked=True))).one_or_none()
+                if row is None:
                     return
-                envelope = self._parse(document)
+                envelope = self._parse(row.document)
                 for fresh in await self._note(session, [envelope]):
                     await _handle(session, self._handlers[fresh.type], [fresh])
                 await session.execute(delete(parked).where(parked.c.id == row_id))
-                await let_next_follow(session, envelope.partitionkey)
+                # Not the envelope's: what was buried was given a key before anybody had read it.
+                await let_next_follow(session, row.partition_key)
             self.handled[envelope.type] += 1
         except Exception as error:
             if is_nobodys_fault(error):

@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.db import world_of
 from chassis.tables import parked
 
+# In place of the type of what was buried.
+UNREADABLE = "unreadable"
 ATTEMPTS_MAX = 6
 RETRY_PAUSE_S = (1, 5, 15, 60, 300)
 CAUSE_MAX = 2000
@@ -87,7 +89,8 @@ async def bury(session: AsyncSession, document: str, cause: str) -> None:
     # PostgreSQL keeps no NUL and no lone surrogate.
     document = document.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     event_id = uuid5(NAMESPACE_URL, document)
-    await park(session, event_id, "unreadable", "unreadable", document, cause, attempts=ATTEMPTS_MAX, state="dead")
+    # A key of its own: what it is about is unknown, and when it is replayed and fails again, nothing waits behind it.
+    await park(session, event_id, UNREADABLE, str(event_id), document, cause, attempts=ATTEMPTS_MAX, state="dead")
 
 
 async def held(session: AsyncSession, keys: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.dead_letters import KEEP_DISCARDED, SELECTED_MAX, forget_discarded
@@ -201,6 +201,30 @@ async def test_a_letter_that_the_bus_gave_up_can_be_replayed(databases: Database
         await toy.inbox.retry_due()
         await toy.deliver(envelope)
         assert await effects(toy.db) == {str(envelope.id): 1}
+
+
+async def test_letters_that_the_bus_gave_up_are_replayed_together_past_one_that_nobody_can_read(
+    databases: Databases,
+) -> None:
+    async with run_service(SERVICE, databases) as toy:
+        envelopes = [registered() for _ in range(4)]
+        await toy.inbox.bury(["no event at all", *documents(*envelopes)])
+        await call(toy, "/replay", fingerprint=(await rows_of(toy.db, parked))[0].fingerprint)
+        await toy.inbox.retry_due()
+        assert set(await effects(toy.db)) == {str(envelope.id) for envelope in envelopes}
+        assert [row.document for row in await rows_of(toy.db, parked)] == ["no event at all"]
+
+
+async def test_what_waits_follows_by_the_key_of_its_row(databases: Databases) -> None:
+    """An earlier release buried all letters under one key."""
+    async with run_service(SERVICE, databases) as toy:
+        await toy.inbox.bury(documents(*(registered() for _ in range(3))))
+        rows = await rows_of(toy.db, parked)
+        async with toy.db.transaction() as session:
+            await session.execute(update(parked).values(partition_key="unreadable"))
+        await call(toy, "/replay", fingerprint=rows[0].fingerprint)
+        assert [await toy.inbox.retry_due() for _ in rows] == [1, 1, 1]
+        assert await count_of(toy.db, parked) == 0
 
 
 async def test_more_than_a_call_takes_are_replayed_by_calling_again(
