@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.audit import note
 from chassis.cutoffs import Cutoffs
-from chassis.db import Database, world_of
+from chassis.db import Database, is_down, world_of
 from chassis.inbox import Handlers
 from chassis.personal import Personal, erase_rows
 from chassis.tables import erasures, outbox, parked
@@ -29,9 +29,10 @@ from contracts.event import EVENT_TYPES, Envelope
 from contracts.members import PersonErased
 
 SWEEP_POLL_S = 5
-SWEEP_BATCH_MAX = 20
 # After the erasure, and after each sweep.
 SWEEP_AFTER = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 600, 7200, 86400))
+# A sweep that failed is tried again after this time.
+SWEEP_FAILED_PAUSE = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
 
@@ -64,27 +65,43 @@ class Erasure:
 
     async def sweep_due(self) -> None:
         """Erase once more whoever's turn it is; safe to do twice at once."""
-        swept = SWEEP_BATCH_MAX
-        while swept == SWEEP_BATCH_MAX:
-            async with self._db.transaction() as session:
-                swept = await self._sweep_batch(session)
+        while await self._sweep_next():
+            pass
 
-    async def _sweep_batch(self, session: AsyncSession) -> int:
-        now = world_of(session).now()
-        due = select(erasures).where(erasures.c.next_at <= now).order_by(erasures.c.next_at).limit(SWEEP_BATCH_MAX)
-        rows = (await session.execute(due.with_for_update(skip_locked=True))).all()
-        for row in rows:
-            await self._erase(session, row.person_id)
-            sweeps = row.sweeps + 1
-            next_at = now + SWEEP_AFTER[sweeps] if sweeps < len(SWEEP_AFTER) else None
-            mine = update(erasures).where(erasures.c.person_id == row.person_id)
-            await session.execute(mine.values(sweeps=sweeps, next_at=next_at))
-        return len(rows)
+    async def _sweep_next(self) -> bool:
+        """Sweep who has been due longest, in a transaction of their own; returns whether anybody was due.
+
+        One whose sweep fails is put off, so that the others have their turn.
+        """
+        person_id: UUID | None = None
+        try:
+            async with self._db.transaction() as session:
+                now = world_of(session).now()
+                due = select(erasures).where(erasures.c.next_at <= now).order_by(erasures.c.next_at).limit(1)
+                row = (await session.execute(due.with_for_update(skip_locked=True))).one_or_none()
+                if row is None:
+                    return False
+                person_id = row.person_id
+                await self._erase(session, row.person_id)
+                sweeps = row.sweeps + 1
+                next_at = now + SWEEP_AFTER[sweeps] if sweeps < len(SWEEP_AFTER) else None
+                await _set_erasure(session, row.person_id, sweeps=sweeps, next_at=next_at)
+        except Exception as error:
+            if person_id is None or is_down(error):
+                raise
+            log.error("sweep_failed", person_id=str(person_id), cause=repr(error))
+            async with self._db.transaction() as session:
+                await _set_erasure(session, person_id, next_at=world_of(session).now() + SWEEP_FAILED_PAUSE)
+        return True
 
     async def _erase(self, session: AsyncSession, person_id: UUID) -> None:
         await erase_rows(session, self._personal, person_id)
         for table in (outbox, parked):
             await _empty_documents(session, table, person_id)
+
+
+async def _set_erasure(session: AsyncSession, person_id: UUID, **values: object) -> None:
+    await session.execute(update(erasures).where(erasures.c.person_id == person_id).values(**values))
 
 
 async def _empty_documents(session: AsyncSession, table: Table, person_id: UUID) -> None:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.erasure import SWEEP_AFTER, without_words
+from chassis.erasure import SWEEP_AFTER, SWEEP_FAILED_PAUSE, without_words
 from chassis.inbox import WAIT_FOR_RELEASE
 from chassis.parked import bury, park
 from chassis.personal import STAYS, Held, Personal
@@ -93,16 +94,39 @@ async def test_what_comes_after_the_erasure_is_swept(databases: Databases) -> No
         assert (row.person_id, row.sweeps, row.next_at) == (ANN.id, len(SWEEP_AFTER), None)
 
 
-async def write_late(toy: ServiceUnderTest) -> None:
+async def write_late(toy: ServiceUnderTest, person: Person = ANN) -> None:
     """A request that had passed the check of its token commits after the erasure."""
     async with toy.db.transaction() as session:
-        session.add(Note(id=uuid4(), said=SECRET, by=ANN.id))
+        session.add(Note(id=uuid4(), said=SECRET, by=person.id))
 
 
 async def rewrite(toy: ServiceUnderTest) -> None:
     async with toy.db.transaction() as session:
         for note in await session.scalars(select(Note).where(Note.by == ANN.id)):
             note.said = SECRET
+
+
+async def test_one_whose_sweep_fails_stops_nobody_elses(databases: Databases) -> None:
+    fails = False
+
+    async def end_open(_session: AsyncSession, person_id: UUID) -> None:
+        if fails and person_id == BEN.id:
+            raise ArithmeticError("a defect")
+
+    service = replace(SERVICE, personal=Personal(held=SERVICE.personal.held, end_open=end_open))
+    async with run_service(service, databases) as toy:
+        for person in (BEN, ANN):  # the one that fails comes first
+            await toy.receive(PersonErased(person_id=person.id))
+            await write_late(toy, person)
+            toy.clock.advance(seconds=1)
+        fails = True
+        toy.clock.advance(seconds=SWEEP_AFTER[0].total_seconds())
+        await sweep(toy, service)
+        assert (await said(toy, ANN), await said(toy, BEN)) == ([""], [SECRET])
+        fails = False
+        toy.clock.advance(seconds=SWEEP_FAILED_PAUSE.total_seconds())
+        await sweep(toy, service)
+        assert await said(toy, BEN) == [""]
 
 
 def declined(person_id: UUID) -> NeedDeclined:
