@@ -2,7 +2,8 @@
 
 They are the rows of `parked` in state `dead`. A replay makes them due again, so that they are handled as at their first
 arrival, through the inbox: one that had its effect meanwhile has no second one. A discarded one stays for
-`KEEP_DISCARDED`, with the reason, and is no longer tried. Who did it is in the audit.
+`KEEP_DISCARDED`, with the reason, and is no longer tried. Who did it is in the audit. What a person's erasure or rights
+depend on (`REPLAYED_ONLY`) cannot be discarded.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis import audit
+from chassis.cutoffs import Cutoffs
 from chassis.db import world_of
-from chassis.errors import InvalidInput, NotFound
+from chassis.errors import InvalidInput, NotFound, Refusal
+from chassis.parked import UNREADABLE
 from chassis.tables import parked
+from contracts.event import Event
+from contracts.members import AreaChanged, PersonErased
 
 ParkedState = Literal["retry", "dead", "discarded"]
 
@@ -27,6 +32,14 @@ ParkedState = Literal["retry", "dead", "discarded"]
 SELECTED_MAX = 1_000
 REPLAYED_PER_SECOND = 50
 KEEP_DISCARDED = timedelta(days=90)
+# Without them a service would keep what it holds about somebody who left, or let in whoever has no right any more.
+REPLAYED_ONLY: tuple[type[Event], ...] = (PersonErased, AreaChanged, *Cutoffs.LISTENS_TO)
+
+
+class ReplayedOnly(Refusal):
+    """409: among the letters is one whose event must have its effect; nothing was discarded."""
+
+    type = "replayed_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +129,26 @@ async def replay(session: AsyncSession, actor: UUID, selection: Selection, per_s
 
 
 async def discard(session: AsyncSession, actor: UUID, selection: Selection, reason: str) -> int:
-    """Close the letters for good; returns how many, `SELECTED_MAX` at most."""
+    """Close the letters for good; returns how many, `SELECTED_MAX` at most; ReplayedOnly."""
     ids = await _take(session, selection)
+    await require_discardable(session, parked.c.id.in_(ids))
     forgotten_at = world_of(session).now() + KEEP_DISCARDED
     closed = update(parked).where(parked.c.id.in_(ids)).returning(parked.c.event_id)
     for event_id in await session.scalars(closed.values(state="discarded", reason=reason, next_at=forgotten_at)):
         audit.note(session, actor, "discard_dead_letter", event_id)
     return len(ids)
+
+
+async def require_discardable(session: AsyncSession, which: ColumnElement[bool]) -> None:
+    """Raise ReplayedOnly where one of these rows is not for an operator to close."""
+    # What the bus gave up was buried unread: its document says what it is.
+    buried = [parked.c.document.contains(f'"type":"{kind.type}"', autoescape=True) for kind in REPLAYED_ONLY]
+    kept = or_(
+        parked.c.type.in_([kind.type for kind in REPLAYED_ONLY]), and_(parked.c.type == UNREADABLE, or_(*buried))
+    )
+    event_id = await session.scalar(select(parked.c.event_id).where(which, kept).limit(1))
+    if event_id is not None:
+        raise ReplayedOnly(event_id=event_id)
 
 
 async def _take(session: AsyncSession, selection: Selection) -> Sequence[int]:

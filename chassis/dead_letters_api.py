@@ -145,6 +145,7 @@ def dead_letters_api(service_name: str) -> Api:
         chosen = body.selection()
         async with db.transaction() as session:
             if body.dry_run:
+                await dead_letters.require_discardable(session, chosen.condition())
                 letters = await dead_letters.count_letters(session, chosen)
             else:
                 letters = await dead_letters.discard(session, principal.person_id, chosen, body.reason)

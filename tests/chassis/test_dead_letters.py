@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.dead_letters import KEEP_DISCARDED, SELECTED_MAX, forget_discarded
+from chassis.dead_letters import KEEP_DISCARDED, REPLAYED_ONLY, SELECTED_MAX, forget_discarded
 from chassis.inbox import Handlers, Inbox
-from chassis.parked import ATTEMPTS_MAX, bury
-from chassis.tables import audit_entries, parked
+from chassis.parked import ATTEMPTS_MAX, bury, park
+from chassis.tables import audit_entries, erasures, parked
 from contracts.event import Envelope
-from contracts.members import PersonRegistered
+from contracts.members import AreaChanged, PersonErased, PersonRegistered, RoleRevoked, SignedOut
 from tests.chassis.parts import ForgetfulInbox, count_of, documents, effects, must_fail, registered, rows_of
 from tests.chassis.toy import HANDLERS, SERVICE, Note
 from tests.harness import Databases, Person, ServiceUnderTest, coordinator, operator, run_service
@@ -159,6 +159,36 @@ async def test_a_discarded_letter_keeps_its_reason_is_not_tried_and_is_forgotten
         async with toy.db.transaction() as session:
             await forget_discarded(session, toy.clock())
         assert await count_of(toy.db, parked) == 0
+
+
+@pytest.mark.parametrize("buried", [False, True])
+async def test_what_privacy_and_rights_depend_on_is_not_discarded(databases: Databases, buried: bool) -> None:
+    assert set(REPLAYED_ONLY) == {PersonErased, RoleRevoked, SignedOut, AreaChanged}
+    person = Person()
+    other = registered()
+    erased = Envelope(uuid4(), PersonErased(person_id=person.id), 1, other.time)
+    async with run_service(SERVICE, databases) as toy:
+        async with toy.db.transaction() as session:
+            for envelope in (erased, other):
+                if buried:
+                    await bury(session, envelope.to_json(), "given up by the bus")
+                else:
+                    what = envelope.id, envelope.type, envelope.partitionkey, envelope.to_json()
+                    await park(session, *what, "failed", state="dead")
+        [first, second] = [str(row.event_id) for row in await rows_of(toy.db, parked)]
+        for dry_run in (True, False):
+            body = {"event_ids": [first, second], "reason": "a test", "dry_run": dry_run}
+            for language, title in (("en", "Can only be replayed"), ("zh-CN", "只能重新处理")):
+                headers = {"Accept-Language": language}
+                answer = await toy.post(f"{LETTERS}/discard", person=ANN, json=body, headers=headers)
+                assert (answer.status_code, answer.json()["title"]) == (409, title)
+                assert first in answer.json()["detail"]
+        assert {row.state for row in await rows_of(toy.db, parked)} == {"dead"}
+        assert (await call(toy, "/discard", event_ids=[second], reason="a test"))["letters"] == 1
+        assert (await call(toy, "/replay", event_ids=[first]))["letters"] == 1
+        await toy.inbox.retry_due()
+        async with toy.db.transaction() as session:
+            assert (await session.scalars(select(erasures.c.person_id))).all() == [person.id]
 
 
 async def test_who_replayed_or_discarded_what_is_in_the_audit(databases: Databases) -> None:
