@@ -2,7 +2,8 @@
 
 The rows are erased with the fact that tells of it (`chassis.personal`), tokens are cut off, and events about the person
 that wait here or are dead letters lose the words in them. A request that was under way, or an event that came late, may
-still write something: so each erasure is swept again, at growing intervals, until a day has passed.
+still write something: so each erasure is swept again, at growing intervals, and then daily for good: a dead letter may
+be replayed at any time, here or in a service whose events come here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Table, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,7 +30,7 @@ from contracts.event import EVENT_TYPES, Envelope
 from contracts.members import PersonErased
 
 SWEEP_POLL_S = 5
-# After the erasure, and after each sweep.
+# After the erasure, and after each sweep; the last is also the pause between all that follow.
 SWEEP_AFTER = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 600, 7200, 86400))
 # A sweep that failed is tried again after this time.
 SWEEP_FAILED_PAUSE = timedelta(hours=1)
@@ -77,14 +78,16 @@ class Erasure:
         try:
             async with self._db.transaction() as session:
                 now = world_of(session).now()
-                due = select(erasures).where(erasures.c.next_at <= now).order_by(erasures.c.next_at).limit(1)
-                row = (await session.execute(due.with_for_update(skip_locked=True))).one_or_none()
+                # None: an earlier release stopped after so many sweeps.
+                due = or_(erasures.c.next_at <= now, erasures.c.next_at.is_(None))
+                first = select(erasures).where(due).order_by(erasures.c.next_at).limit(1)
+                row = (await session.execute(first.with_for_update(skip_locked=True))).one_or_none()
                 if row is None:
                     return False
                 person_id = row.person_id
                 await self._erase(session, row.person_id)
                 sweeps = row.sweeps + 1
-                next_at = now + SWEEP_AFTER[sweeps] if sweeps < len(SWEEP_AFTER) else None
+                next_at = now + SWEEP_AFTER[min(sweeps, len(SWEEP_AFTER) - 1)]
                 await _set_erasure(session, row.person_id, sweeps=sweeps, next_at=next_at)
         except Exception as error:
             if person_id is None or is_down(error):

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.erasure import SWEEP_AFTER, SWEEP_FAILED_PAUSE, without_words
-from chassis.inbox import WAIT_FOR_RELEASE
+from chassis.inbox import WAIT_FOR_RELEASE, Inbox
 from chassis.parked import bury, park
 from chassis.personal import STAYS, Held, Personal
 from chassis.service import Service
@@ -18,6 +18,7 @@ from chassis.tables import audit_entries, erasures, idempotency_keys, outbox, pa
 from contracts.catalog import NeedDeclined
 from contracts.event import Envelope, parse
 from contracts.members import PersonErased
+from tests.chassis.test_dead_letters import MENDED, call, dead
 from tests.chassis.toy import SERVICE, Note
 from tests.harness import Databases, Person, ServiceUnderTest, run_service
 
@@ -86,12 +87,36 @@ async def test_what_comes_after_the_erasure_is_swept(databases: Databases) -> No
             await sweep(toy)
             assert await said(toy, ANN) == [""]
             await rewrite(toy)
-        toy.clock.advance(days=30)
-        await sweep(toy)
-        assert await said(toy, ANN) == [SECRET]  # it was swept for the last time
         async with toy.db.transaction() as session:
             row = (await session.execute(select(erasures))).one()
-        assert (row.person_id, row.sweeps, row.next_at) == (ANN.id, len(SWEEP_AFTER), None)
+        assert (row.person_id, row.sweeps) == (ANN.id, len(SWEEP_AFTER))
+        assert row.next_at == toy.clock() + timedelta(days=1)
+
+
+async def test_what_a_replay_brings_back_long_after_is_swept_within_a_day(databases: Databases) -> None:
+    async with run_service(SERVICE, databases) as toy:
+        [letter] = await dead(toy)
+        person = Person(id=letter.data.person_id)
+        await toy.receive(PersonErased(person_id=person.id))
+        for pause in (*SWEEP_AFTER, timedelta(days=30)):
+            toy.clock.advance(seconds=pause.total_seconds())
+            await sweep(toy)
+        await call(toy, "/replay", event_ids=[str(letter.id)])
+        await Inbox(toy.db, MENDED).retry_due()
+        assert await said(toy, person) == [str(letter.id)]
+        toy.clock.advance(days=1)
+        await sweep(toy)
+        assert await said(toy, person) == [""]
+
+
+async def test_whom_an_earlier_release_swept_for_the_last_time_is_swept_again(databases: Databases) -> None:
+    async with run_service(SERVICE, databases) as toy:
+        await toy.receive(PersonErased(person_id=ANN.id))
+        async with toy.db.transaction() as session:
+            await session.execute(update(erasures).values(sweeps=len(SWEEP_AFTER), next_at=None))
+        await write_late(toy)
+        await sweep(toy)
+        assert await said(toy, ANN) == [""]
 
 
 async def write_late(toy: ServiceUnderTest, person: Person = ANN) -> None:
