@@ -8,6 +8,7 @@ on being answered; once the snapshots are there, seconds later, the relays go on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from chassis.outbox import SENDING_LOCK
 
 # A relay's batch in hand, publishing time-outs included, is over before this.
 HOLD_WAIT_S = 30
+# By then every relay is held up, every queue empty and every snapshot taken, or there is no backup.
+MOMENT_WITHIN_S = 90
 # Should this process hang, the databases let the relays go on.
 HOLD_MAX_S = 120
 
@@ -48,15 +51,24 @@ async def at_one_moment(
 
     Members comes first: whoever another service knows by their token alone is then known there, too.
     """
+    snapshots: dict[str, Snapshot] = {}
     async with AsyncExitStack() as open_connections:
-        async with AsyncExitStack() as held:
-            for database in databases:
-                await _hold_relay(await held.enter_async_context(connect(server_url, database)), database)
-            await drained()
-            snapshots: dict[str, Snapshot] = {}
-            for database in reversed(databases):
-                seeing = connect(server_url, database, isolation_level="REPEATABLE READ")
-                snapshots[database] = await take_snapshot(await open_connections.enter_async_context(seeing))
+        try:
+            async with asyncio.timeout(MOMENT_WITHIN_S), AsyncExitStack() as held:
+                holding: dict[str, AsyncConnection] = {}
+                for database in databases:
+                    holding[database] = await held.enter_async_context(connect(server_url, database))
+                    await _hold_relay(holding[database], database)
+                await drained()
+                for database in reversed(databases):
+                    seeing = connect(server_url, database, isolation_level="REPEATABLE READ")
+                    snapshots[database] = await take_snapshot(await open_connections.enter_async_context(seeing))
+                for database, connection in holding.items():
+                    await _let_relay_go(connection, database)
+        except TimeoutError as error:
+            raise CannotBackUp(
+                f"there was no moment with every relay held up and every queue empty within {MOMENT_WITHIN_S} s"
+            ) from error
         yield snapshots
 
 
@@ -67,6 +79,16 @@ async def _hold_relay(connection: AsyncConnection, database: str) -> None:
         await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": SENDING_LOCK})
     except DBAPIError as error:
         raise CannotBackUp(f"the relay of {database} cannot be held up: {error.orig}") from error
+
+
+async def _let_relay_go(connection: AsyncConnection, database: str) -> None:
+    """CannotBackUp unless it was held up until now: one that was not may have sent facts between two snapshots."""
+    try:
+        was_held = await connection.scalar(text("SELECT pg_advisory_unlock(:lock)"), {"lock": SENDING_LOCK})
+    except DBAPIError as error:
+        raise CannotBackUp(f"the relay of {database} was not held up until the end: {error.orig}") from error
+    if not was_held:
+        raise CannotBackUp(f"the relay of {database} was not held up until the end")
 
 
 async def take_snapshot(connection: AsyncConnection) -> Snapshot:
