@@ -25,7 +25,7 @@ from deploy.backups.manifest import Manifest
 from deploy.backups.moment import CannotBackUp
 from deploy.backups.places import Containers, NoInstallation, Place, standalone
 from deploy.backups.taking import back_up
-from deploy.setup import reason
+from deploy.setup import NotReady, reason
 
 
 def main() -> int:
@@ -47,6 +47,7 @@ def main() -> int:
     except (
         CannotBackUp,
         NoInstallation,
+        NotReady,
         ArchiveFailed,
         EmbeddedPostgresError,
         SQLAlchemyError,

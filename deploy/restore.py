@@ -32,7 +32,7 @@ from deploy.backups.places import (
     database_server,
 )
 from deploy.backups.restoring import CannotRestore, restore_databases
-from deploy.setup import reason
+from deploy.setup import NotReady, reason
 
 
 def main() -> int:
@@ -58,6 +58,7 @@ def main() -> int:
         BadBackup,
         CannotRestore,
         NoInstallation,
+        NotReady,
         ArchiveFailed,
         EmbeddedPostgresError,
         SQLAlchemyError,

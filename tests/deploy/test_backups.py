@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from chassis.settings import SERVICE_NAMES
+from deploy import backup as backing_up
+from deploy import restore
 from deploy.backups.contents import DatabaseContents
 from deploy.backups.manifest import MANIFEST, SECRETS, BadBackup, Manifest, notes
 from deploy.backups.moment import CannotBackUp
@@ -17,6 +19,7 @@ from deploy.backups.taking import whole
 from deploy.restore import restore_secrets, restore_standalone
 from deploy.secrets import make_secrets
 from deploy.services import SERVICES
+from deploy.setup import NotReady
 
 
 @pytest.fixture
@@ -105,3 +108,18 @@ def test_a_backup_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
     with pytest.raises(CannotBackUp, match="there already"), whole(folder):
         pass
     assert [file.name for file in folder.iterdir()] == ["file"]
+
+
+def test_a_broker_that_does_not_answer_is_said_in_a_sentence(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def not_ready(*_: object) -> None:
+        raise NotReady("the broker was not ready within 60 s")
+
+    monkeypatch.setattr(backing_up, "back_up", not_ready)
+    monkeypatch.setattr(restore, "restore_databases", not_ready)
+    for main, folder in ((backing_up.main, tmp_path / "new"), (restore.main, backup)):
+        monkeypatch.setattr("sys.argv", ["-", str(folder), "--secrets", str(backup / SECRETS)])
+        assert main() == 1
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("the broker was not ready within 60 s") == 2
