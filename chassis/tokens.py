@@ -198,14 +198,18 @@ class Verifier:
         return self._keys
 
     async def _fetch(self) -> None:
-        self._next_fetch = time.monotonic() + KEYS_RETRY_S
-        document = await self._fetch_keys()
+        pause_s = KEYS_RETRY_S
         try:
-            keys = KeySet.import_key_set(dict(document))  # type: ignore[arg-type]
-            self._keys, self._known = keys, frozenset(key.kid for key in keys.keys)
-        except (JoseError, ValueError, TypeError, LookupError) as error:
-            raise Unavailable() from error
-        self._next_fetch = time.monotonic() + KEYS_REFRESH_S
+            document = await self._fetch_keys()
+            try:
+                keys = KeySet.import_key_set(dict(document))  # type: ignore[arg-type]
+                self._keys, self._known = keys, frozenset(key.kid for key in keys.keys)
+            except (JoseError, ValueError, TypeError, LookupError) as error:
+                raise Unavailable() from error
+            pause_s = KEYS_REFRESH_S
+        finally:
+            # From the answer on: those who waited for it do not wait for another one each, however long it took.
+            self._next_fetch = time.monotonic() + pause_s
 
     def _has(self, kid: str) -> bool:
         return kid in self._known

@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -260,6 +261,26 @@ async def test_while_the_keys_cannot_be_had_tokens_are_neither_good_nor_bad(
     source.down = False
     await asyncio.sleep(0.2)
     await verifier.verify(token)
+
+
+async def test_those_who_waited_for_a_source_that_hangs_do_not_wait_for_it_one_after_another(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed_s, asked = 0.0, 0
+
+    async def hang() -> Mapping[str, Any]:
+        nonlocal passed_s, asked
+        asked += 1
+        await asyncio.sleep(0)  # the others come to wait
+        passed_s += 2 * tokens_module.KEYS_RETRY_S
+        raise Unavailable()
+
+    monkeypatch.setattr(tokens_module, "time", SimpleNamespace(monotonic=lambda: passed_s))
+    verifier = Verifier(hang, clock)
+    token = SIGNER.access_token(PERSON, SESSION, [], clock())
+    outcomes = await asyncio.gather(*(verifier.verify(token) for _ in range(20)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    assert asked == 1
 
 
 @pytest.mark.parametrize("trouble", ["refused", "slow", "500", "nonsense", "no keys"])
