@@ -37,6 +37,7 @@ class SharedClock:
     def correct(self, theirs: datetime, asked: datetime, heard: datetime) -> None:
         """Go by `theirs`, a time given between `asked` and `heard` by this clock, where it differs too much."""
         difference = theirs - (asked + (heard - asked) / 2)
-        if heard - asked <= HEARD_WITHIN and abs(difference) > MAY_DIFFER:
+        # One heard before it was asked: the machine's clock was set back meanwhile.
+        if timedelta() <= heard - asked <= HEARD_WITHIN and abs(difference) > MAY_DIFFER:
             self._correction += difference
             log.warning("clock_differs_from_database", corrected_by_s=round(self._correction.total_seconds(), 1))

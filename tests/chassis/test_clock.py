@@ -74,3 +74,10 @@ def test_a_small_difference_and_an_answer_that_came_late_change_nothing() -> Non
     assert clock() == machine()
     clock.correct(machine() + timedelta(minutes=5), machine() - 2 * HEARD_WITHIN, machine())
     assert clock() == machine()
+
+
+def test_an_answer_during_which_the_machine_was_set_back_changes_nothing() -> None:
+    machine = Clock()
+    clock = SharedClock(machine)
+    clock.correct(machine(), machine() + timedelta(hours=1), machine())
+    assert clock() == machine()
