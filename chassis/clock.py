@@ -37,7 +37,8 @@ class SharedClock:
     def correct(self, theirs: datetime, asked: datetime, heard: datetime) -> None:
         """Go by `theirs`, a time given between `asked` and `heard` by this clock, where it differs too much."""
         difference = theirs - (asked + (heard - asked) / 2)
-        # One heard before it was asked: the machine's clock was set back meanwhile.
-        if timedelta() <= heard - asked <= HEARD_WITHIN and abs(difference) > MAY_DIFFER:
+        # One heard before it was asked: the machine's clock was set back meanwhile. When between the two it was given
+        # nobody knows.
+        if timedelta() <= heard - asked <= HEARD_WITHIN and abs(difference) > MAY_DIFFER + (heard - asked) / 2:
             self._correction += difference
             log.warning("clock_differs_from_database", corrected_by_s=round(self._correction.total_seconds(), 1))

@@ -235,7 +235,7 @@ async def test_however_many_ask_whether_all_is_ready_the_services_are_asked_once
 
     clock_s = [100.0]
     scope: Scope = {"type": "http", "asgi": {}, "http_version": "1.1", "method": "GET", "scheme": "http", "headers": []}
-    scope |= {"path": "/readyz", "raw_path": b"/readyz", "query_string": b""}
+    scope.update(path="/readyz", raw_path=b"/readyz", query_string=b"")
     readiness = Readiness({"orders": service}, lambda: clock_s[0])
     for expected in (1, 1, 2):
         found = await asyncio.gather(*(readiness.of_services(scope) for _ in range(50)))

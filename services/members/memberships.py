@@ -24,7 +24,7 @@ async def request_membership(
     session: AsyncSession, principal: Principal, organisation_id: UUID
 ) -> tuple[Membership, bool]:
     """Ask to join, for oneself; the membership there is, requested or confirmed, stays as it is. True: it is new."""
-    person = await require_account(session, principal)
+    person = await require_account(session, principal, stays=True)
     await _organisation(session, organisation_id)
     await take_turn(session, "membership", person.id, organisation_id)
     known = await session.scalar(_of(organisation_id, person.id))

@@ -69,9 +69,14 @@ async def change_person(
     return person
 
 
-async def require_account(session: AsyncSession, principal: Principal) -> Person:
-    """The account of the one who asks; Unauthenticated for a token without one."""
-    person = await session.get(Person, principal.person_id)
+async def require_account(session: AsyncSession, principal: Principal, *, stays: bool = False) -> Person:
+    """The account of the one who asks; Unauthenticated for a token without one.
+
+    With `stays` it is not erased until this transaction ends: for what will refer to it.
+    """
+    # The lock that a foreign key takes when the row with it comes: by then they may be gone.
+    lock = {"read": True, "key_share": True} if stays else None
+    person = await session.get(Person, principal.person_id, with_for_update=lock)
     if person is None:
         raise Unauthenticated()
     return person

@@ -27,7 +27,7 @@ async def register_myself(
     session: AsyncSession, principal: Principal, *, area_id: UUID, organisation_id: UUID | None, kind: RegistrationKind
 ) -> tuple[Registration, bool]:
     """Register with an area, naming one's unit or none. True: it is new."""
-    person = await require_account(session, principal)
+    person = await require_account(session, principal, stays=True)
     await existing_area(session, area_id)
     if organisation_id is not None:
         await existing_organisation(session, organisation_id)

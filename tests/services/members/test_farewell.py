@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sqlalchemy import text
 
+from chassis.erasure import Erasure
 from contracts.members import PersonErased
 from services.members.exports import EXPORTS_MAX
-from services.members.farewell import FRESH_SIGN_IN_MIN
+from services.members.farewell import FRESH_SIGN_IN_MIN, erase_me
+from services.members.personal import PERSONAL
 from tests.harness import operator
 from tests.services.members.conftest import OPERATOR_PASSWORD, Members
 
@@ -92,6 +95,30 @@ async def test_whoever_comes_back_is_somebody_new(members: Members) -> None:
     again = await members.sign_in(PHONE)
     assert again["person_id"] != ann["person_id"]
     assert (await members.bearer("GET", "/me", again["access_token"])).status_code == 200
+
+
+async def waiting_for_locks(members: Members, count: int) -> None:
+    """Return once so many sessions wait for another one's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30):
+        while True:
+            async with members.db.transaction() as session:
+                if await session.scalar(text(waiting)) == count:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_who_registers_and_joins_while_they_leave_has_left(members: Members) -> None:
+    area = await members.area()
+    organisation = await members.organisation(area)
+    token = (await members.sign_in(PHONE))["access_token"]
+    asks = {"/registrations": {"json": {"area_id": area}}, f"/organisations/{organisation}/members": {}}
+    erasure = Erasure(members.db, PERSONAL, members.runtime.cutoffs)
+    async with asyncio.TaskGroup() as group, members.db.transaction() as session:
+        await erase_me(session, erasure, await members.runtime.verifier.verify(token))
+        answers = [group.create_task(members.bearer("POST", path, token, **options)) for path, options in asks.items()]
+        await waiting_for_locks(members, len(answers))
+    assert [answer.result().status_code for answer in answers] == [401, 401]
 
 
 async def test_the_last_operator_does_not_leave_another_may(staffed: Members) -> None:
