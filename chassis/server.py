@@ -80,6 +80,8 @@ class Server(uvicorn.Server):
         self._during = during or nullcontext()
         self._on_stop = on_stop
         self._drain_s = drain_s
+        # Where others are still sent here, those who have connected may need a moment to say what they want.
+        self._accept_last_s = max(listening.ACCEPT_LAST_S, drain_s / 10)
         self._drained: asyncio.TimerHandle | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -124,7 +126,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             for listener in server.sockets:
                 connect_nobody(listener)
-        self._drained = asyncio.get_running_loop().call_later(listening.ACCEPT_LAST_S, self._exit)
+        self._drained = asyncio.get_running_loop().call_later(self._accept_last_s, self._exit)
 
     def _exit(self) -> None:
         self.should_exit = True
