@@ -14,7 +14,7 @@ from testcontainers.core.docker_client import DockerClient
 from tests import run
 
 LABEL = "linli.test-run"
-ANSWER_TIMEOUT_S = 2
+ANSWER_TIMEOUT_S = 60
 # Enough for an image to be fetched.
 START_TIMEOUT_S = 300
 
