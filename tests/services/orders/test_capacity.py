@@ -76,6 +76,7 @@ async def test_control_without_the_lock_more_are_accepted(databases: Databases):
                 offer = await session.get_one(ProductOffer, offered.product_id)
                 mine = select(func.count()).select_from(Claim).where(Claim.product_id == offered.product_id)
                 if (await session.scalar(mine) or 0) < offer.claim_limit:
+                    await asyncio.sleep(0.1)  # meanwhile others have looked, too
                     session.add(a_claim_of(offer, copy.clock()))
 
         await asyncio.gather(*(look_then_insert(copies[n % 2]) for n in range(100)))
