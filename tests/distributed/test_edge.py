@@ -86,23 +86,6 @@ async def test_control_without_redis_each_gateway_holds_it_for_itself(linli: Com
         linli.start("redis")
 
 
-async def test_restarts_one_copy_after_another_fail_no_request(linli: ComposeStack) -> None:
-    before = started_at(linli)
-    async with load(linli, members=20, products=60) as steady:
-        for part in ("gateway", "orders"):
-            done = await asyncio.to_thread(linli.make, "restart", f"PART={part}")
-            assert done.returncode == 0, done.stderr
-            assert done.stdout.count("restarted") == 2, done.stdout
-        await steady.until_answered(200)
-    assert steady.failures == [], steady
-    assert started_at(linli).keys() == before.keys()
-    assert not started_at(linli).items() & before.items(), "not every copy was restarted"
-
-
-def started_at(linli: ComposeStack) -> dict[str, str]:
-    return {one["Id"]: one["State"]["StartedAt"] for one in linli.inspect("gateway", "orders")}
-
-
 async def test_control_a_gateway_that_is_killed_fails_what_may_not_be_sent_again(linli: ComposeStack) -> None:
     async with load(linli, members=4, products=200) as steady:
         victim = linli.containers("gateway")[0]
